@@ -167,7 +167,7 @@ describe.each(["custom", "generic"])("the statements of the queues, by %s plans"
     // With what the other run left in the indexes taken away, which would be counted as read.
     ["fresh statistics", () => db.query("VACUUM (ANALYZE, INDEX_CLEANUP ON) outbox, inbox"), /./],
   ])(
-    "read no more rows than the messages that they are about, behind 100,000 handled ones with %s",
+    "read no more rows than those of their messages, behind 100,000 handled ones with %s",
     async (_, prepare, chosen) => {
       await db.query("DELETE FROM inbox WHERE state = 'waiting'");
       await prepare();

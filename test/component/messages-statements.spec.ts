@@ -58,7 +58,7 @@ const waiting = (count: number) =>
   });
 
 describe("a dead letter", () => {
-  it("is listed, the latest first, beside what is waiting, done or dropped", async () => {
+  it("is listed, the latest first, without waiting, handled and dropped messages", async () => {
     await still(async (trx) => {
       const ids = await received(trx, 5);
       const [one, two, three] = [newId(), newId(), newId()].sort() as [string, string, string];
@@ -75,7 +75,7 @@ describe("a dead letter", () => {
     });
   });
 
-  it("is locked, revived and dropped alone, and only while it is one", async () => {
+  it("is locked, requeued and dropped alone, and only while it is one", async () => {
     await still(async (trx) => {
       const ids = await received(trx, 3);
       const [one, other, third] = [newId(), newId(), newId()];
@@ -105,7 +105,7 @@ describe("a dead letter", () => {
     });
   });
 
-  it("is forgotten when it is old enough, the oldest first", async () => {
+  it("is deleted at its age, the oldest first", async () => {
     await still(async (trx) => {
       const ids = await received(trx, 5);
       const [one, two, three, four, five] = Array.from({ length: 5 }, () => newId()).sort() as string[] &
@@ -125,7 +125,7 @@ describe("a dead letter", () => {
     });
   });
 
-  it("counts to what is undelivered of its subject, as do what waits and what is not sent", async () => {
+  it("counts as undelivered of its subject, as do waiting and unsent messages", async () => {
     await still(async (trx) => {
       const ids = await received(trx, 5);
       for (const id of ids.slice(0, 4)) await set(trx, "inbox", id, "subject = 's'");
@@ -145,7 +145,7 @@ describe("a dead letter", () => {
 });
 
 describe("an inbox", () => {
-  it("knows a message by its id and group, and keeps it as it came first", async () => {
+  it("identifies a message by id and group, and keeps the first copy", async () => {
     await still(async (trx) => {
       const [message] = messages(1).map((one) => ({ ...one, state: "waiting" as const }));
       const accept = async (group: string) =>
@@ -154,7 +154,7 @@ describe("an inbox", () => {
     });
   });
 
-  it("of new messages, leases those that are claimed on arrival, and none that it knows", async () => {
+  it("of new messages, leases those that are claimed on arrival, and no known ones", async () => {
     await still(async (trx) => {
       const [known, claimed, waiting] = byId(3).map((one) => ({ ...one, state: "waiting" as const }));
       if (!known || !claimed || !waiting) throw new Error("three messages are made");
@@ -175,7 +175,7 @@ describe("an inbox", () => {
     });
   });
 
-  it("counts what waits and what is dead in its group, and the age of what waits longest for its types", async () => {
+  it("counts waiting and dead messages of its group, and the age of the oldest waiting one of its types", async () => {
     await still(async (trx) => {
       const ids = await received(trx, 5);
       await received(trx, 2, "partners");
@@ -194,7 +194,7 @@ describe("an inbox", () => {
     });
   });
 
-  it("finds the oldest of many that wait among those that are due first", async () => {
+  it("finds the oldest of many waiting messages among those that are due first", async () => {
     await still(async (trx) => {
       const [oldest] = await received(trx, 150);
       await rows(trx, `UPDATE inbox SET next_at = ${at(10)}`);
@@ -203,7 +203,7 @@ describe("an inbox", () => {
     });
   });
 
-  it("gives what is due to the moment, to whoever asks for its type", async () => {
+  it("gives due messages, to the moment, to a claim of their type", async () => {
     await still(async (trx) => {
       const ids = await received(trx, 4);
       await set(trx, "inbox", ids[0], `next_at = ${at(0.001)}`);
@@ -218,7 +218,7 @@ describe("an inbox", () => {
     });
   });
 
-  it("gives apart what its workers vanished from twice, one at a time", async () => {
+  it("gives suspects separately, one at a time", async () => {
     await still(async (trx) => {
       const ids = await received(trx, 4);
       const vanished = (attempts: number) => `attempts = ${attempts}, lease_token = '${newId()}'`;
@@ -244,7 +244,7 @@ describe("an inbox", () => {
     });
   });
 
-  it("forgets what is over and older than asked, the oldest first", async () => {
+  it("deletes handled messages of a given age, the oldest first", async () => {
     await still(async (trx) => {
       const ids = await received(trx, 6);
       for (const id of [ids[0], ids[2], ids[4], ids[5]]) await set(trx, "inbox", id, "state = 'done'");
@@ -289,7 +289,7 @@ describe("an outbox", () => {
   };
   const idsOf = (found: outbox.Waiting[]) => found.map(({ message }) => message.id);
 
-  it("says what is due: fresh, and what was refused before, to the moment", async () => {
+  it("lists due messages, fresh and formerly refused, to the moment", async () => {
     await still(async (trx) => {
       expect(await outbox.dueMessages(trx)).toEqual({ fresh: false, retried: false });
       const [fresh] = await filled(trx, 1);
@@ -305,7 +305,7 @@ describe("an outbox", () => {
     });
   });
 
-  it("gives what is due, the longest due first, and nothing that is sent or due later", async () => {
+  it("gives due messages, the longest due first, and no sent or later ones", async () => {
     await still(async (trx) => {
       const ids = await filled(trx, 5);
       await set(trx, "outbox", ids[0], `next_at = ${at(-1)}`);
@@ -321,7 +321,7 @@ describe("an outbox", () => {
     });
   });
 
-  it("notes of a message what became of it, and of no other", async () => {
+  it("records the result of a message, and of no other", async () => {
     await still(async (trx) => {
       const ids = await filled(trx, 3);
       await outbox.markFailed(trx, [{ id: ids[0], delayMs: 60_000 }], "refused");
@@ -341,7 +341,7 @@ describe("an outbox", () => {
     });
   });
 
-  it("counts what waits, and how long", async () => {
+  it("counts waiting messages and their age", async () => {
     await still(async (trx) => {
       expect(await outbox.outboxStats(trx)).toEqual({ waiting: 0, oldestAgeMs: 0 });
       const ids = await filled(trx, 3);
@@ -356,7 +356,7 @@ describe("an outbox", () => {
     });
   });
 
-  it("forgets what was sent longer ago than asked, the oldest first", async () => {
+  it("deletes messages sent before a given age, the oldest first", async () => {
     await still(async (trx) => {
       const ids = await filled(trx, 5);
       for (const [index, seconds] of [-11, -13, -10, -12].entries()) {
@@ -373,7 +373,7 @@ describe("an outbox", () => {
     });
   });
 
-  it("notes its message bus's mark in the place of the one that was seen", async () => {
+  it("replaces its checkpoint if it is the one that was read", async () => {
     await still(async (trx) => {
       expect(await replays.findCheckpoint(trx)).toBeUndefined();
       expect(await replays.saveCheckpoint(trx, "one", undefined, undefined)).toBe(true);
@@ -388,7 +388,7 @@ describe("an outbox", () => {
     });
   });
 
-  it("hands over again what was sent in so long before the last one, newest first, batch by batch", async () => {
+  it("repeats messages sent in a time before the last one, newest first, in batches", async () => {
     await still(async (trx) => {
       const ids = await filled(trx, 5);
       for (const [index, seconds] of [-30, -20, -10, -10].entries()) {
@@ -413,7 +413,7 @@ describe("an outbox", () => {
     });
   });
 
-  it("knows what is recent: little is left, or it is as new as the last one", async () => {
+  it("is recent if few messages are left, or they are as new as the last one", async () => {
     await still(async (trx) => {
       const [id] = await filled(trx, 1);
       await rows(trx, "UPDATE outbox SET sent_at = '2026-01-01T00:01:40Z' WHERE id = ?", [id]);
@@ -442,7 +442,7 @@ describe("an idempotency key", () => {
     rows(trx, `UPDATE idempotency_keys SET created_at = ${at(seconds)} WHERE user_id = ?`, [user]);
   const DAY_SECONDS = 86_400;
 
-  it("answers for a day, to the moment, and no other key", async () => {
+  it("stores its answer for a day, to the moment, for no other key", async () => {
     await still(async (trx) => {
       await keys.storeAnswer(trx, mine(), { id: 1 });
       expect(await keys.findKey(trx, mine())).toEqual({ bodyHash: "h", answer: { value: { id: 1 } } });
@@ -456,7 +456,7 @@ describe("an idempotency key", () => {
     });
   });
 
-  it("is held by one transaction at a time", async () => {
+  it("is locked by one transaction at a time", async () => {
     await still(async (trx) => {
       expect(await keys.tryLock(trx, mine())).toBe(true);
       await still(async (second) => {
@@ -515,7 +515,7 @@ describe("an idempotency key", () => {
     });
   });
 
-  it("is forgotten when it was used before a moment, the oldest first", async () => {
+  it("is deleted if its last use was before a moment, the oldest first", async () => {
     await still(async (trx) => {
       const all = ["a", "b", "c", "d"];
       for (const [index, key] of all.entries()) {
@@ -554,7 +554,7 @@ describe("a write", () => {
     reschedule: () => inbox.reschedule(db, lease, 0, 0),
   };
 
-  it("is over when the database has it, not before", async () => {
+  it("ends when the database has it, not before", async () => {
     const blocker = await db.begin();
     await blocker.query("LOCK TABLE inbox, outbox, carrier_marks, idempotency_keys IN ACCESS EXCLUSIVE MODE");
     const ended: string[] = [];
@@ -570,7 +570,7 @@ describe("a write", () => {
 });
 
 describe("a pruner", () => {
-  it("leaves what another transaction has, and does not wait for it", async () => {
+  it("skips rows of another transaction, without waiting", async () => {
     await db.query("TRUNCATE inbox, outbox, carrier_marks, idempotency_keys");
     const [done = "", gone = ""] = await received(db, 2);
     await set(db, "inbox", done, "state = 'done'");

@@ -17,8 +17,8 @@ afterAll(stop);
 
 const named = (name: string) => ended.filter((span) => span.name === name);
 
-describe("a message, said within a trace", () => {
-  it("carries the trace to its handler, whose failures stand on their span", async () => {
+describe("a message, sent within a trace,", () => {
+  it("carries the trace to its handler, whose failures are on their span", async () => {
     const messageBus = inProcessMessageBus({ groups: [GROUP] });
     let tries = 0;
     let seen: string | undefined;
@@ -58,7 +58,7 @@ describe("a message, said within a trace", () => {
     expect(seen).toBe(succeeded?.spanContext().spanId);
   });
 
-  it("dies within the trace, and what is said of its death belongs to it", async () => {
+  it("becomes a dead letter within the trace, and so does the message about that", async () => {
     const messageBus = inProcessMessageBus({ groups: [GROUP] });
     let said: string | undefined;
     await bench.receiver(messageBus, {
@@ -81,7 +81,7 @@ describe("a message, said within a trace", () => {
     await eventually(() => expect(said).toBe(traceId));
   });
 
-  it("is handed over outside of the trace: what serves all is no part of one", async () => {
+  it("is published outside of the trace, because the relay serves all traces", async () => {
     const messageBus = inProcessMessageBus({ groups: [GROUP] });
     let active: unknown = "not yet";
     const publish: typeof messageBus.publish = async (messages) => {

@@ -46,8 +46,8 @@ describe.each(databases)("the migrations of %s", (service) => {
   });
 });
 
-describe("migrations that several processes begin at once", () => {
-  it("are run by one of them, while the others wait and find nothing to do", async () => {
+describe("migrations that several processes start at once", () => {
+  it("are run by one of them, while the others wait and then have nothing to do", async () => {
     const database = await createDatabase("orders");
     await migrateDown("orders", database.url);
     const done = await Promise.all([1, 2, 3].map(() => migrate("orders", database.url)));
@@ -57,7 +57,7 @@ describe("migrations that several processes begin at once", () => {
 });
 
 describe("the migration that bounds sums", () => {
-  it("with a row beyond the bound, lets the platform start, refuses new ones and holds the other tables", async () => {
+  it("with a row beyond the limit, lets the platform start, refuses new ones and limits the other tables", async () => {
     const database = await createDatabase("orders");
     const client = new pg.Client({ connectionString: database.url });
     await client.connect();

@@ -58,14 +58,14 @@ describe("the calls of one node to another", () => {
     ["a database that answers too late", "database"],
     ["a row that no code expects", "slip"],
     ["something that takes too long", "late"],
-  ] as const)("beside many that fail for %s, are answered as ever", async (_, outcome) => {
+  ] as const)("beside many that fail for %s, are answered as usual", async (_, outcome) => {
     for (let round = 0; round < 3; round++) {
       await Promise.all(Array.from({ length: CALLS / 3 }, () => nodes.confirm(outcome)));
       expect(await Promise.all([1, 2, 3].map(() => nodes.confirm()))).toEqual(Array(3).fill("confirmed"));
     }
   });
 
-  it("that is stuck, are refused without waiting, and answered again soon after it is not", async () => {
+  it("without an answer, are refused without waiting, and answered again soon after its recovery", async () => {
     const { transit } = nodes.orders;
     if (!transit) throw new Error("the node has no transport");
     const send = transit.sendResponse;
@@ -78,7 +78,7 @@ describe("the calls of one node to another", () => {
     await eventually(async () => expect(await nodes.confirm()).toBe("confirmed"));
   });
 
-  it("that was stuck, go on after a first answer that is an error of one caller", async () => {
+  it("after its recovery, continue after a first answer that is an error of one caller", async () => {
     const { transit } = nodes.orders;
     if (!transit) throw new Error("the node has no transport");
     const send = transit.sendResponse;

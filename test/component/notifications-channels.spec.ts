@@ -20,10 +20,10 @@ beforeAll(async () => {
 });
 afterAll(() => platform.stop());
 
-describe("honest push (P17)", () => {
+describe("a push (P17)", () => {
   beforeAll(() => platform.sendBy("onesignal", "sandbox"));
 
-  it("a definite refusal, with a second provider on the device, goes to that one", async () => {
+  it("that is refused, with a second provider on the device, is sent by that one", async () => {
     const who = await platform.person();
     const { id } = await platform.device(who, "onesignal", platform.oneSignal.subscription("rate_limited"));
     const token = `phone-${newId()}`;
@@ -51,7 +51,7 @@ describe("honest push (P17)", () => {
     expect(platform.oneSignal.shown().filter((push) => push.subscription === subscription)).toHaveLength(1);
   });
 
-  it("a token that its provider no longer knows is removed, and the device with its last one", async () => {
+  it("to a token that its provider no longer knows removes the token, and the device with its last one", async () => {
     const who = await platform.person();
     const { id } = await platform.device(who, "onesignal", platform.oneSignal.subscription("invalid_ids"));
     await platform.device(who, "sandbox", `phone-${newId()}`, id);
@@ -62,7 +62,7 @@ describe("honest push (P17)", () => {
     expect(items).toEqual([expect.objectContaining({ id, providers: ["sandbox"] })]);
   });
 
-  it("pushes that are turned off are not tried; with mails off too it is kept, and nothing is sent", async () => {
+  it("that is turned off is not tried; with mails turned off too, the notification is stored and not sent", async () => {
     const who = await platform.person();
     const token = `phone-${newId()}`;
     await platform.device(who, "sandbox", token);
@@ -73,7 +73,7 @@ describe("honest push (P17)", () => {
     expect(platform.mails(who.email)).toEqual([]);
   });
 
-  it("with mails turned off, a push that is refused is the end, and said so", async () => {
+  it("that is refused, with mails turned off, fails, and the history says so", async () => {
     const who = await platform.person();
     await platform.device(who, "sandbox", `refuse-${newId()}`);
     await platform.as({ id: who.id }, "notifications.setPreferences", { push: true, email: false });
@@ -97,7 +97,7 @@ describe("direct sends", () => {
       ...change,
     });
 
-  it("a code is mailed, and the history keeps that, but not the code", async () => {
+  it("a code is mailed, and the history has the notification without the code", async () => {
     const who = await platform.person();
     await platform.as({ id: who.id }, "notifications.setPreferences", { push: false, email: false });
     await request(who.email, { userId: who.id });
@@ -110,7 +110,7 @@ describe("direct sends", () => {
     expect(JSON.stringify(await platform.rows("SELECT * FROM notifications"))).not.toContain("482913");
   });
 
-  it("a code that came sealed, is mailed, and stands readable in no table", async () => {
+  it("an encrypted code is mailed, and is in no table in plain text", async () => {
     const email = `${newId()}@example.org`;
     const place = mailAad({ template: "confirm-email", email });
     const keys = { secret: platform.config.SEAL_SECRET };
@@ -124,7 +124,7 @@ describe("direct sends", () => {
     expect(JSON.stringify([inbox, stored])).not.toContain("771204");
   });
 
-  it("a code that was sealed for somebody else, is not mailed", async () => {
+  it("a code that was encrypted for another recipient is not mailed", async () => {
     const email = `${newId()}@example.org`;
     const place = mailAad({ template: "confirm-email", email: "other@example.org" });
     const sealed = encrypt('{"code":"771205"}', { secret: platform.config.SEAL_SECRET }, place);
@@ -136,7 +136,7 @@ describe("direct sends", () => {
     expect(platform.mails(email)).toEqual([]);
   });
 
-  it("a code, while the mail server is away, is mailed once it is back", async () => {
+  it("a code, without a mail server, is mailed after its return", async () => {
     const email = `${newId()}@example.org`;
     await platform.stopMailbox();
     const { id } = await request(email);
@@ -154,7 +154,7 @@ describe("direct sends", () => {
     );
   });
 
-  it("a send by a template that does not exist is a dead letter at once", async () => {
+  it("a message with an unknown template is a dead letter at once", async () => {
     const { id } = await request(`${newId()}@example.org`, { template: "nonsense" });
     await eventually(async () => {
       const { items } = await platform.as(admin, "notifications.deadLetters", {});
@@ -166,7 +166,7 @@ describe("direct sends", () => {
 });
 
 describe("devices", () => {
-  it("a token, registered by the next person on the same phone, moves with the phone", async () => {
+  it("a token, registered by the next user of a phone, moves with the phone", async () => {
     const [first, second] = [await platform.person(), await platform.person()];
     const token = `phone-${newId()}`;
     await platform.device(first, "sandbox", token);
@@ -188,7 +188,7 @@ describe("devices", () => {
     expect((await platform.device(who, "sandbox", token)).providers).toEqual(["sandbox"]);
   });
 
-  it("beyond the fiftieth, takes the place of the one that was registered longest ago", async () => {
+  it("beyond the fiftieth, replaces the one that was registered first", async () => {
     const who = await platform.person();
     for (let n = 1; n <= 51; n++) {
       await platform.device(who, "sandbox", `phone-${who.id}-${n}`);
@@ -218,7 +218,7 @@ describe("devices", () => {
 });
 
 describe("agents", () => {
-  it("settings, once given, are sealed in the database and in no answer", async () => {
+  it("settings are encrypted in the database and in no answer", async () => {
     const made = await platform.sendBy("onesignal");
     const listed = await platform.as(admin, "notifications.agents", {});
     const stored = await platform.rows("SELECT * FROM agents");
@@ -243,7 +243,7 @@ describe("agents", () => {
     expect((await platform.device(who, "apns", newId(), id)).providers).toEqual(["apns", "fcm"]);
   });
 
-  it("an agent, changed at a version that is not its own, is PRECONDITION_FAILED", async () => {
+  it("an agent, changed with an old version, is PRECONDITION_FAILED", async () => {
     const { id, version } = await platform.sendBy("sandbox");
     await expect(
       platform.as(admin, "notifications.updateAgent", {
@@ -254,7 +254,7 @@ describe("agents", () => {
     ).rejects.toMatchObject({ type: "PRECONDITION_FAILED" });
   });
 
-  it("an agent, changed by nothing, keeps its version", async () => {
+  it("an agent, changed without fields, keeps its version", async () => {
     const { id, version } = await platform.sendBy("sandbox");
     const same = await platform.as(admin, "notifications.updateAgent", { agentId: id, settings: [] });
     expect(same).toMatchObject({ id, version });
@@ -281,7 +281,7 @@ describe("agents", () => {
       { providers: ["sandbox" as const], settings: [{ provider: "sandbox" as const, values: { url: "x" } }] },
       "url",
     ],
-  ])("an agent without what its provider needs %# is refused and says what", async (fields, needed) => {
+  ])("an agent without its provider's settings %# is refused with their names", async (fields, needed) => {
     await expect(
       platform.as(admin, "notifications.createAgent", { name: "A", priority: 5, enabled: false, ...fields }),
     ).rejects.toMatchObject({ type: "VALIDATION_ERROR", message: expect.stringContaining(needed) });
@@ -302,7 +302,7 @@ describe("agents", () => {
     expect(outcomesOf(await platform.settled(next))).toEqual(["sandbox accepted"]);
   });
 
-  it("agents, for anybody but an admin, are FORBIDDEN", async () => {
+  it("agents, for another role than admin, are FORBIDDEN", async () => {
     await expect(platform.as({}, "notifications.agents", {})).rejects.toMatchObject({ type: "FORBIDDEN" });
   });
 });

@@ -41,7 +41,7 @@ const added = async (userId: string, sessionId: string, phone: ReturnType<typeof
 };
 
 describe("a device", () => {
-  it("goes with the session that registered it: what comes later is told by mail", async () => {
+  it("is removed with the session that registered it: later notifications are mailed", async () => {
     const { id, email } = await platform.person();
     const [here, there] = [
       { id, sessionId: newId() },
@@ -74,7 +74,7 @@ describe("a device", () => {
     expect(await devicesOf(id)).toEqual([]);
   });
 
-  it("that came with the registration or the profile belongs to the session that the message names", async () => {
+  it("of the registration or the profile belongs to the session that the message names", async () => {
     const phone = newPhone();
     const { id } = await platform.person({ pushToken: phone });
     expect(await devicesOf(id)).toHaveLength(1);
@@ -84,7 +84,7 @@ describe("a device", () => {
     expect(await devicesOf(id)).toEqual([]);
   });
 
-  it("of no known session, from before there were any, goes with any session of its owner", async () => {
+  it("from before sessions were known is removed with any session of its owner", async () => {
     const { id } = await platform.person({ pushToken: newPhone() });
     const other = await platform.person({ pushToken: newPhone() });
     await end(id, newId());
@@ -92,7 +92,7 @@ describe("a device", () => {
     expect(await devicesOf(other.id)).toHaveLength(1);
   });
 
-  it("stays when somebody else's session of that id ends", async () => {
+  it("stays when another user's session with that id ends", async () => {
     const [one, other] = [await platform.person(), await platform.person()];
     const sessionId = newId();
     const device = await register({ id: one.id, sessionId }, newPhone());
@@ -101,7 +101,7 @@ describe("a device", () => {
     await expect(register({ id: one.id, sessionId }, newPhone())).resolves.toBeDefined();
   });
 
-  it("is registered by nobody once the session is over, also where a node has not heard of it", async () => {
+  it("is not registered for an ended session, also on a node that was not informed", async () => {
     const { id } = await platform.person();
     const [over, live] = [newId(), newId()];
     await end(id, over);
@@ -127,7 +127,7 @@ describe("a device", () => {
     await expect(register({ id, sessionId: live }, newPhone())).resolves.toBeDefined();
   });
 
-  it("that is registered at the very moment of its session's end, is not left behind", async () => {
+  it("that is registered at the moment of its session's end, is removed", async () => {
     const { id } = await platform.person();
     for (let count = 0; count < 20; count++) {
       const sessionId = newId();
@@ -136,7 +136,7 @@ describe("a device", () => {
     expect(await devicesOf(id)).toEqual([]);
   });
 
-  it("is registered for nobody who was deleted, however late the message comes", async () => {
+  it("is not registered for a deleted user, however late the message arrives", async () => {
     const { id } = await platform.person();
     const { id: deleted } = await platform.say("user.deleted", { version: 9, userId: id });
     await handled(deleted);

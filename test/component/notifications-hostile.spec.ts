@@ -50,7 +50,7 @@ afterAll(async () => {
   await hostile.stop();
 });
 
-it("push services that are left out show as a degradation, with their names", async () => {
+it("push services that are skipped are shown as a degradation, with their names", async () => {
   const closing = hostile.servers.find(({ name }) => name === "closes");
   const who = await platform.person();
   await platform.device(who, "webpush", endpoints[HOSTILE] as string);
@@ -61,7 +61,7 @@ it("push services that are left out show as a degradation, with their names", as
   });
 });
 
-it("a code is mailed and others' pushes are sent while all hostile push endpoints keep us waiting", async () => {
+it("a code is mailed and others' pushes are sent while all hostile push endpoints hang", async () => {
   const victims = await Promise.all(
     endpoints.slice(0, HOSTILE).map(async (endpoint) => {
       const who = await platform.person();

@@ -55,7 +55,7 @@ describe("quiet hours", () => {
     shiftMs = 0;
   });
 
-  it("news that can wait, wait until they end, and are then told once", async () => {
+  it("defer notifications until they end, and each is then sent once", async () => {
     const { who, phone } = await reachable();
     await wish(who, atNight);
     await platform.say("order.paid", orderOf(who));
@@ -93,7 +93,7 @@ describe("quiet hours", () => {
     await becomes(who, "order.paid sent");
   });
 
-  it("a courier on the way and a code, do not wait", async () => {
+  it("do not defer a courier on the way and a code", async () => {
     const { who, phone } = await reachable();
     await wish(who, atNight);
     await platform.say("order.assigned", orderOf(who));
@@ -106,7 +106,7 @@ describe("quiet hours", () => {
     await eventually(() => expect(platform.mails(who.email)).toHaveLength(1));
   });
 
-  it("news that newer ones have overtaken by then, are dropped, and that stands in the history", async () => {
+  it("drop notifications that are older than a sent one, which the history shows", async () => {
     const { who, phone } = await reachable();
     await wish(who, atNight);
     const order = orderOf(who);
@@ -139,7 +139,7 @@ describe("quiet hours", () => {
     expect(await heldFor(who)).toEqual([]);
   });
 
-  it("who has no phone, is written to when they end, at the address of then", async () => {
+  it("send a mail at their end to a user without a phone, to the address of that moment", async () => {
     const who = await platform.person({ language: "de" });
     await wish(who, atNight);
     await platform.say("order.delivered", orderOf(who));
@@ -162,7 +162,7 @@ describe("quiet hours", () => {
     expect(platform.mails(who.email)).toEqual([]);
   });
 
-  it("wishes that change, change what waits: later hours keep it, none let it go at once", async () => {
+  it("that change, change deferred notifications: later hours defer them longer, none send them at once", async () => {
     const { who } = await reachable();
     await wish(who, atNight);
     await platform.say("order.paid", orderOf(who));
@@ -182,7 +182,7 @@ describe("quiet hours", () => {
     });
   });
 
-  it("what is due while the next quiet hours have begun, waits for the end of these", async () => {
+  it("that begin before a notification is due, defer it again", async () => {
     const { who, phone } = await reachable();
     await wish(who, atNight);
     await platform.say("order.paid", orderOf(who));
@@ -196,7 +196,7 @@ describe("quiet hours", () => {
     expect(platform.shownTo(phone)).toHaveLength(1);
   });
 
-  it("what is due, is taken by one of two replicas that look at the same moment", async () => {
+  it("have each due notification taken by one of two replicas at the same moment", async () => {
     const { who } = await reachable();
     await wish(who, atNight);
     await platform.say("order.paid", orderOf(who));
@@ -213,7 +213,7 @@ describe("quiet hours", () => {
     await db.close();
   });
 
-  it("what is given up when it is due, has failed, and is told when its dead letter is replayed", async () => {
+  it("with a due notification that becomes a dead letter, fail it, and send it after a replay", async () => {
     // As if three deliveries had failed before.
     await platform.rows(`CREATE FUNCTION tried_before() RETURNS trigger LANGUAGE plpgsql AS
       $$ BEGIN new.attempts := 3; RETURN new; END $$`);
@@ -236,14 +236,14 @@ describe("quiet hours", () => {
     expect(await heldFor(who)).toEqual([]);
   });
 
-  it("who wants neither pushes nor mails, is muted at once", async () => {
+  it("of a user without pushes and mails, mute a notification at once", async () => {
     const { who } = await reachable();
     await wish(who, { push: false, email: false, quietHours: night });
     await platform.say("order.paid", orderOf(who));
     await becomes(who, "order.paid muted");
   });
 
-  it("who deletes their account, leaves nothing that waits", async () => {
+  it("of a deleted user leave no deferred notification", async () => {
     const { who, phone } = await reachable();
     await wish(who, atNight);
     await platform.say("order.paid", orderOf(who));

@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => platform.stop());
 
-describe("an operator's own texts", () => {
+describe("template overrides", () => {
   const add = (params: Partial<Params<"notifications.createTemplate">>) =>
     platform.as(admin, "notifications.createTemplate", {
       ...{ event: "order.paid:customer", language: "it", channel: "push", enabled: true },
@@ -30,7 +30,7 @@ describe("an operator's own texts", () => {
     return (await platform.settled(who)).title;
   };
 
-  it("are told from the next notification on, as they are changed, and no more once they are off", async () => {
+  it("are used from the next notification on, as changed, and no longer once they are disabled", async () => {
     const { id, version } = await add({ title: "Grazie, {{first_name}}" });
     expect(await titleTo("it")).toBe("Grazie, Zoë");
     expect(await change({ templateId: id })).toMatchObject({ version });
@@ -40,7 +40,7 @@ describe("an operator's own texts", () => {
     expect(await titleTo("it")).toBe("Payment received");
   });
 
-  it("cost no query, and outlast a database that does not answer", async () => {
+  it("cost no query, and stay while the database does not answer", async () => {
     await add({ language: "es", title: "Gracias" });
     expect(await titleTo("es")).toBe("Gracias");
     await platform.rows("ALTER TABLE templates RENAME TO templates_away");
@@ -53,7 +53,7 @@ describe("an operator's own texts", () => {
     }
   });
 
-  it("that can no longer be written, leave the word to what is built in, and say why in the list", async () => {
+  it("that cannot be rendered, are replaced by the built-in text, with the reason in the list", async () => {
     const { id } = await add({ language: "de", title: "Danke" });
     await platform.rows("UPDATE templates SET body = '{{shop}}' WHERE id = ?", [id]);
     await change({ templateId: (await add({ language: "pt" })).id, title: "Obrigado" });
@@ -67,7 +67,7 @@ describe("an operator's own texts", () => {
     await change({ templateId: id, enabled: false });
   });
 
-  it("for mails, are what the history shows when it came to a mail", async () => {
+  it("for mails, are in the history of a notification that was mailed", async () => {
     await add({ language: "nl", title: "Betaald" });
     await add({
       language: "nl",
@@ -86,7 +86,7 @@ describe("an operator's own texts", () => {
     expect(mail?.html).toContain("<p>Dank u.</p>\n<p>&lt;b&gt;Bäckerei Aare&lt;/b&gt;</p>");
   });
 
-  it("of a code, carry it to the mailbox and to no table", async () => {
+  it("of a code, bring it into the mail and into no table", async () => {
     const words = { title: "Ecco il codice", body: "Ciao {{first_name|tu}}!\n\n{{code}}" };
     await add({ event: "confirm-email", channel: "email", ...words });
     const email = `${newId()}@example.org`;
@@ -104,21 +104,21 @@ describe("an operator's own texts", () => {
     [{ body: "{{shop}}" }, "body"],
     [{ title: "{{reason}}" }, "title"],
     [{ event: "confirm-email", body: "{{code}}" } as const, "channel"],
-  ])("with %j, are refused and say which field is wrong", async (params, field) => {
+  ])("with %j, are refused with the wrong field", async (params, field) => {
     await expect(add({ language: "xx", ...params })).rejects.toMatchObject({
       type: "VALIDATION_ERROR",
       data: { errors: [expect.objectContaining({ field })] },
     });
   });
 
-  it("are one for each event, language and channel, also of ten that are added at once", async () => {
+  it("exist once for each event, language and channel, also of ten concurrent ones", async () => {
     const added = await Promise.allSettled(Array.from({ length: 10 }, () => add({ language: "fi" })));
     const made = added.filter(({ status }) => status === "fulfilled");
     const refused = added.flatMap((one) => (one.status === "rejected" ? [one.reason.type] : []));
     expect([made.length, new Set(refused)]).toEqual([1, new Set(["TEMPLATE_EXISTS"])]);
   });
 
-  it("are changed by whoever knows their version: of two at once one is told to look again", async () => {
+  it("are changed with their version: the second of two concurrent changes is PRECONDITION_FAILED", async () => {
     const { id, version } = await add({ language: "ro" });
     const both = await Promise.allSettled(
       ["A", "B"].map((title) => change({ templateId: id, expectedVersion: version, title })),
@@ -130,7 +130,7 @@ describe("an operator's own texts", () => {
     await expect(change({ templateId: newId(), title: "C" })).rejects.toMatchObject({ type: "NOT_FOUND" });
   });
 
-  it("stand in the list beside what is built in, page by page, with previews and placeholders", async () => {
+  it("are in the list beside built-in texts, page by page, with previews and placeholders", async () => {
     const all: { event: string; language: string; channel: string; origin: string; preview: object }[] = [];
     let cursor: string | undefined;
     do {
@@ -165,7 +165,7 @@ describe("an operator's own texts", () => {
     ]);
   });
 
-  it("for anybody but an admin, are FORBIDDEN", async () => {
+  it("for another role than admin, are FORBIDDEN", async () => {
     await expect(platform.as({}, "notifications.templates", {})).rejects.toMatchObject({ type: "FORBIDDEN" });
     const partner = { role: "partner", partnerId: newId() } as const;
     await expect(

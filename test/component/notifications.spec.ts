@@ -19,7 +19,7 @@ afterAll(() => platform.stop());
 describe("notifications of orders", () => {
   beforeAll(() => platform.sendBy("onesignal", "sandbox"));
 
-  it("an assigned order, to a customer with a phone, is pushed once and stands in the history", async () => {
+  it("an assigned order, to a customer with a phone, is pushed once and is in the history", async () => {
     const token = `phone-${newId()}`;
     const who = await platform.person({
       pushToken: { provider: "sandbox", token, deviceName: "Zoë's phone" },
@@ -40,7 +40,7 @@ describe("notifications of orders", () => {
     expect(platform.mails(who.email)).toEqual([]);
   });
 
-  it("an assigned order is told to its deliverer too, each in their own language", async () => {
+  it("an assigned order is sent to its deliverer too, each in their own language", async () => {
     const customer = await platform.person({ language: "de" });
     const deliverer = await platform.person({ role: "deliverer", firstName: "Dora" });
     await platform.say(
@@ -51,7 +51,7 @@ describe("notifications of orders", () => {
     expect((await platform.settled(deliverer)).title).toBe("The delivery is yours");
   });
 
-  it("an event, to a customer without a phone, comes by mail", async () => {
+  it("an event, to a customer without a phone, is mailed", async () => {
     const who = await platform.person();
     await platform.say("order.delivered", orderOf(who));
     expect(outcomesOf(await platform.settled(who))).toEqual(["none skipped", "smtp accepted"]);
@@ -60,14 +60,14 @@ describe("notifications of orders", () => {
     ]);
   });
 
-  it("an event that nobody waits for is told to nobody", async () => {
+  it("an event without addressees sends nothing", async () => {
     const who = await platform.person();
     await platform.say("order.created", orderOf(who));
     await platform.say("order.delivered", orderOf(who));
     expect((await platform.settled(who)).event).toBe("order.delivered");
   });
 
-  it("a refund of an order that is not paid yet, is told once its creation was", async () => {
+  it("a refund of an order that is not paid yet, is sent once its creation was", async () => {
     const who = await platform.person();
     const order = orderOf(who);
     await platform.say("order.created", { ...order, version: 1 });
@@ -79,7 +79,7 @@ describe("notifications of orders", () => {
     expect(await platform.rows("SELECT 1 FROM inbox WHERE state = 'dead'")).toEqual([]);
   });
 
-  it("an event, after newer ones were told for a while, is not told any more", async () => {
+  it("an event, some time after newer ones, is not sent any more", async () => {
     const who = await platform.person();
     const order = orderOf(who);
     await platform.say("order.delivered", { ...order, version: 7 });
@@ -97,7 +97,7 @@ describe("notifications of orders", () => {
     expect(await platform.historyOf(who)).toHaveLength(1);
   });
 
-  it("a refund that went through is told to the customer of its order", async () => {
+  it("a completed refund is sent to the customer of its order", async () => {
     const who = await platform.person();
     const order = orderOf(who);
     await platform.say("order.cancelled", order);
@@ -118,7 +118,7 @@ describe("notifications of orders", () => {
     );
   });
 
-  it("a refund is told also when the first delivery of its order's news ended with its process", async () => {
+  it("a refund is sent also when the first delivery of its order's message ended with its process", async () => {
     await platform.rows(`CREATE FUNCTION taken_before() RETURNS trigger LANGUAGE plpgsql AS
       $$ BEGIN new.attempts := 1; RETURN new; END $$`);
     await platform.rows(`CREATE TRIGGER taken_before BEFORE INSERT ON inbox FOR EACH ROW
@@ -139,7 +139,7 @@ describe("notifications of orders", () => {
     );
   });
 
-  it("a missed deadline's alert, raised again and again, is told to each admin once an hour", async () => {
+  it("a missed deadline's alert, raised repeatedly, is sent to each admin once an hour", async () => {
     const admins = [
       await platform.person({ role: "admin" }),
       await platform.person({ role: "admin", language: "de" }),
@@ -161,7 +161,7 @@ describe("notifications of orders", () => {
     expect(platform.mails(admins[0]?.email ?? "")[0]?.html).not.toContain("<again>");
   });
 
-  it("two alerts about one payment within one hour are both told, each once", async () => {
+  it("two alerts about one payment within one hour are both sent, each once", async () => {
     const admin = await platform.person({ role: "admin" });
     for (const sum of ["50 EUR", "999 EUR"]) {
       const { data } = alert("payment.contradiction", `It is ${sum} now.`, { subject: "pay_1" });
@@ -174,7 +174,7 @@ describe("notifications of orders", () => {
     expect(told.filter((text) => text.includes("999 EUR"))).toHaveLength(1);
   });
 
-  it("a notification that was sent is said as a message", async () => {
+  it("a sent notification is published as a message", async () => {
     const who = await platform.person();
     await platform.say("order.delivered", orderOf(who));
     const { id } = await platform.settled(who);
@@ -188,7 +188,7 @@ describe("notifications of orders", () => {
 });
 
 describe("recipients", () => {
-  it("a user who was updated is written to at the new address, and an older message changes nothing", async () => {
+  it("a changed user gets mails at the new address, and an older message changes nothing", async () => {
     const who = await platform.person();
     const email = `new-${who.email}`;
     const user = { userId: who.id, firstName: "Zoë", language: "en", role: "customer" } as const;
@@ -201,7 +201,7 @@ describe("recipients", () => {
     );
   });
 
-  it("a user who was deleted leaves nothing behind, and older messages do not bring them back", async () => {
+  it("a deleted user leaves no data, and older messages do not restore it", async () => {
     const who = await platform.person({ pushToken: { provider: "sandbox", token: `phone-${newId()}` } });
     await platform.say("order.delivered", orderOf(who));
     await platform.settled(who);
@@ -230,7 +230,7 @@ describe("recipients", () => {
 });
 
 describe("the list", () => {
-  it("notifications, more than a page, come page by page, the newest first, each once", async () => {
+  it("notifications, more than a page, are returned page by page, the newest first, each once", async () => {
     const who = await platform.person();
     for (let i = 0; i < 3; i++) {
       await platform.say("order.delivered", orderOf(who));
@@ -252,7 +252,7 @@ describe("the list", () => {
     );
   });
 
-  it("the history, emptied and made anew from the database, is what it was", async () => {
+  it("the history, deleted and rebuilt from the database, is the same", async () => {
     const who = await platform.person();
     await platform.say("order.delivered", orderOf(who));
     const before = await platform.settled(who);

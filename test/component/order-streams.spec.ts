@@ -86,11 +86,11 @@ describe("order streams", () => {
     ["all", 3, []],
     ["events that a restore has taken away", 7, ["1", "2", "3"]],
     ["a number that is none of ours", 9_999_999_999, ["1", "2", "3"]],
-  ])("for a client that has seen %s, go on with what there is", async (_, afterVersion, ids) => {
+  ])("for a client that has seen %s, continue with later events", async (_, afterVersion, ids) => {
     expect(await idsAfter(afterVersion, { history: [1, 2, 3], version: 3 })).toEqual(ids);
   });
 
-  it("for a client that has seen more than the history knows yet, repeat nothing", async () => {
+  it("for a client that has seen more than the history has yet, repeat nothing", async () => {
     expect(await idsAfter(5, { history: [1, 2, 3], version: 5 })).toEqual([]);
   });
 
@@ -115,7 +115,7 @@ describe("order streams", () => {
     expect(version).toHaveBeenCalledTimes(1);
   });
 
-  it("for clients that went away before their stream was opened, read nothing and keep no place", async () => {
+  it("for clients that left before their stream was opened, read nothing and free their places", async () => {
     const history = jest.fn<Subscription["history"]>(async () => []);
     for (let count = 0; count < PLACES_OF_ONE_USER; count++) {
       const { res, leave } = await request();
@@ -127,7 +127,7 @@ describe("order streams", () => {
     await expectAllPlacesFree();
   });
 
-  it("for clients that go away during the first read, never read again and keep no place", async () => {
+  it("for clients that leave during the first read, never read again and free their places", async () => {
     let reads = 0;
     for (let count = 0; count < PLACES_OF_ONE_USER; count++) {
       const { res, leave } = await request();
@@ -144,7 +144,7 @@ describe("order streams", () => {
     await expectAllPlacesFree();
   });
 
-  it("for a client that goes away while its first read fails, free its one place and no other", async () => {
+  it("for a client that leaves while its first read fails, free its one place and no other", async () => {
     const staying = await request();
     await streams.open(watcher(), staying.res, {});
     const { res, leave } = await request();
@@ -160,7 +160,7 @@ describe("order streams", () => {
     await expect(refused).rejects.toMatchObject({ type: "TOO_MANY_REQUESTS" });
   });
 
-  it("for a client that stays, read again with every beat, until it goes", async () => {
+  it("for a client that stays, read again with every heartbeat, until it leaves", async () => {
     let reads = 0;
     const { res, client, leave } = await request();
     const history = async () => {

@@ -56,8 +56,8 @@ async function sentHoursAgo(ids: readonly string[], hours: (index: number) => nu
   }
 }
 
-describe("an outbox whose message bus asks for messages again", () => {
-  it("hands over everything that it keeps, each message once, the newest first", async () => {
+describe("an outbox with a request to publish messages again", () => {
+  it("publishes all stored messages, each once, the newest first", async () => {
     const { keeper, sent, ids, over } = await handedOver(10);
     for (const [index, id] of sent.entries()) {
       await bench.db.db.query("UPDATE outbox SET sent_at = now() - ? * interval '1 hour' WHERE id = ?", [
@@ -73,7 +73,7 @@ describe("an outbox whose message bus asks for messages again", () => {
     expect(await keeper.checkpoint()).toBe("one");
   });
 
-  it("hands over the last ten minutes before its last hand-over, however long ago that was", async () => {
+  it("publishes those of ten minutes before its last message, however old that is", async () => {
     const { keeper, sent, ids, over } = await handedOver(4);
     for (const [index, id] of sent.entries()) {
       await bench.db.db.query(
@@ -90,7 +90,7 @@ describe("an outbox whose message bus asks for messages again", () => {
     expect(ids()).toEqual(sent.slice(1).reverse());
   });
 
-  it("asked for what was handed over in so many hours, leaves out what is older", async () => {
+  it("of so many hours, leaves out older ones", async () => {
     const { keeper, sent, ids, over } = await handedOver(4);
     await sentHoursAgo(sent, (index) => 8 - index * 2); // 8, 6, 4 and 2 hours ago
     expect(await keeper.saveCheckpoint("one", undefined, 5 * 60 * MINUTE_MS)).toBe(true);
@@ -99,7 +99,7 @@ describe("an outbox whose message bus asks for messages again", () => {
     expect(ids()).toEqual(sent.slice(1).reverse());
   });
 
-  it("while the message bus has no room to spare, hands over the last minutes alone, says so, and goes on when it has", async () => {
+  it("while the message bus has no room to spare, publishes those of the last minutes only, logs it, and continues when it has", async () => {
     const { sent, sender, ids, taken, messageBus, over } = await handedOver(9);
     await sender.broker.stop();
     await sentHoursAgo(sent, (index) => (index < 5 ? 8 - index : 0)); // the last four just now
@@ -127,7 +127,7 @@ describe("an outbox whose message bus asks for messages again", () => {
     expect(ids()).toEqual(sent.slice(0, 5).reverse());
   });
 
-  it("asked for its last minutes, does not wait for room to spare", async () => {
+  it("of the last minutes, does not wait for room to spare", async () => {
     const { sent, sender, ids, messageBus, over } = await handedOver(4);
     await sender.broker.stop();
     await sentHoursAgo(sent, () => 2);
@@ -146,7 +146,7 @@ describe("an outbox whose message bus asks for messages again", () => {
     expect(ids()).toEqual([...sent].reverse());
   });
 
-  it("asked by two replicas that compared with the same note, does it for the first", async () => {
+  it("by two replicas with the same checkpoint, accepts the first", async () => {
     const { keeper, ids, over } = await handedOver(2);
     expect(await keeper.saveCheckpoint("one", undefined)).toBe(true);
     expect(await keeper.saveCheckpoint("two", "one", Number.POSITIVE_INFINITY)).toBe(true);
@@ -157,7 +157,7 @@ describe("an outbox whose message bus asks for messages again", () => {
     expect(await keeper.checkpoint()).toBe("two");
   });
 
-  it("is noted and never begun anew by a note that asks for nothing", async () => {
+  it("is stored, and not restarted by a checkpoint without a request", async () => {
     const { keeper, ids } = await handedOver(2);
     expect(await keeper.saveCheckpoint("one", undefined)).toBe(true);
     expect(await keeper.saveCheckpoint("two", "one")).toBe(true);
@@ -165,7 +165,7 @@ describe("an outbox whose message bus asks for messages again", () => {
     expect(ids()).toEqual([]);
   });
 
-  it("broken off by a stop, goes on where it was at the next start", async () => {
+  it("after a stop in between, continues there at the next start", async () => {
     const { keeper, sent, sender, messageBus, state, ids, taken, over } = await handedOver(9);
     state.refuses = () => taken.length >= 1; // the first batch is taken, then the message bus refuses
     expect(await keeper.saveCheckpoint("one", undefined, Number.POSITIVE_INFINITY)).toBe(true);
@@ -177,7 +177,7 @@ describe("an outbox whose message bus asks for messages again", () => {
     expect(ids().sort()).toEqual([...sent].sort()); // none left out, and none of the first batch again
   });
 
-  it("stopped while much is left, ends after the batch that it is at", async () => {
+  it("stopped with many messages left, ends after the current batch", async () => {
     const { keeper, sender, state, taken, unwatched } = await handedOver(9);
     let stopping: Promise<void> | undefined;
     state.refuses = async () => {

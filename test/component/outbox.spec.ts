@@ -34,7 +34,7 @@ const allSent = async (count: number) => {
 };
 
 describe("outbox.add", () => {
-  it("in a transaction that commits, says the message with everything a reader needs", async () => {
+  it("in a transaction that commits, publishes the message with everything a reader needs", async () => {
     const { messageBus, taken } = recordingMessageBus();
     const { out, broker, db } = await bench.sender(messageBus);
     const userId = newId();
@@ -54,7 +54,7 @@ describe("outbox.add", () => {
     await broker.stop();
   });
 
-  it("in a transaction that rolls back, says nothing", async () => {
+  it("in a transaction that rolls back, publishes nothing", async () => {
     const { messageBus, taken } = recordingMessageBus();
     const { out, broker, db } = await bench.sender(messageBus);
     const failing = db.transact(async (trx) => {
@@ -72,7 +72,7 @@ describe("outbox.add", () => {
     ["data that is not as its contract says", { ...userDeleted(), data: { version: 0, userId: "me" } }],
     ["a field that the contract does not know", { ...userDeleted(), data: { ...userDeleted().data, x: 1 } }],
     ["a type that there is not", { ...userDeleted(), type: "user.eaten" }],
-  ])("of %s, throws and rolls the change back with it", async (_what, wrong) => {
+  ])("of %s, throws and rolls the change back", async (_what, wrong) => {
     const { messageBus } = recordingMessageBus();
     const { out, broker, db } = await bench.sender(messageBus);
     const adding = db.transact((trx) => out.add(trx, [userDeleted(), wrong as NewMessage]));
@@ -107,7 +107,7 @@ describe("the relay", () => {
       ),
     );
 
-  it("while the message bus refuses, keeps the messages with the reason and hands them over when it may", async () => {
+  it("while the message bus refuses, keeps the messages with the reason and publishes them later", async () => {
     const { messageBus, state, ids } = recordingMessageBus();
     state.refuses = () => true;
     const sender = await bench.sender(messageBus);
@@ -124,7 +124,7 @@ describe("the relay", () => {
     await sender.broker.stop();
   });
 
-  it("of messages that were refused before, tries one while the message bus goes on to refuse", async () => {
+  it("of formerly refused messages, tries one while the message bus still refuses", async () => {
     const { messageBus } = recordingMessageBus();
     await insertMessages(
       bench.db.db,
@@ -147,7 +147,7 @@ describe("the relay", () => {
     expect(tries).toBe(1);
   });
 
-  it("of a row that cannot be read, raises one alert, and again only when it has forgotten the row", async () => {
+  it("with an unreadable row, raises one alert, and again only after it has dropped the row from its list", async () => {
     const logged: unknown[] = [];
     const { logger } = new ServiceBroker({ logger: false });
     const alerts = unreadableRowAlerts({
@@ -162,7 +162,7 @@ describe("the relay", () => {
     await eventually(async () => expect(await bench.outboxRows()).toHaveLength(4));
   });
 
-  it("while the message bus is not ready, touches nothing", async () => {
+  it("while the message bus is not ready, claims nothing", async () => {
     const { messageBus, state } = recordingMessageBus();
     state.up = false;
     const sender = await bench.sender(messageBus, { sweepMs: 5 });
@@ -173,7 +173,7 @@ describe("the relay", () => {
     await sender.broker.stop();
   });
 
-  it("with one message that the message bus never takes, delivers the hundred others", async () => {
+  it("with one message that the message bus never accepts, publishes the hundred others", async () => {
     const { messageBus, state } = recordingMessageBus();
     const sender = await bench.sender(messageBus);
     let poison = "";
@@ -191,7 +191,7 @@ describe("the relay", () => {
     await sender.broker.stop();
   });
 
-  it("in three replicas on one database, hands each message over once", async () => {
+  it("in three replicas on one database, publishes each message once", async () => {
     const { messageBus, state, ids } = recordingMessageBus();
     // The first batches are taken when each replica has brought one.
     const all = Promise.withResolvers<void>();
@@ -229,7 +229,7 @@ describe("the relay", () => {
     await sender.broker.stop();
   });
 
-  it("when its connections are cut, listening and relaying go on", async () => {
+  it("with its connections cut, continues to listen and to publish", async () => {
     const { messageBus } = recordingMessageBus();
     const sender = await bench.sender(messageBus, { sweepMs: 100 });
     const before = await eventually(async () => {
@@ -250,7 +250,7 @@ describe("the relay", () => {
     await sender.broker.stop();
   });
 
-  it("with more to hand over than it takes at once, calls the other replicas", async () => {
+  it("with more messages than a batch, wakes the other replicas", async () => {
     const NEVER_MS = 1_000_000;
     const [busy, idle] = [recordingMessageBus(), recordingMessageBus()];
     // A process that has taken a batch takes no other before its helper has started.
@@ -274,7 +274,7 @@ describe("the relay", () => {
     await Promise.all([sender.broker.stop(), helper.broker.stop()]);
   });
 
-  it("when the service stops, hands over what the last requests said", async () => {
+  it("at a stop of the service, publishes the messages of the last requests", async () => {
     const { messageBus, state, ids } = recordingMessageBus();
     state.up = false;
     const sender = await bench.sender(messageBus);
@@ -285,7 +285,7 @@ describe("the relay", () => {
     await allSent(1_200);
   });
 
-  it("forgets what was handed over more than seven days ago, and nothing that waits", async () => {
+  it("deletes messages published more than seven days ago, and no waiting ones", async () => {
     const { messageBus, state } = recordingMessageBus();
     state.up = false;
     const seeding = await bench.sender(messageBus);

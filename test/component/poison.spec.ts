@@ -155,7 +155,7 @@ async function besidePoison(): Promise<number> {
   return Math.max(...waits);
 }
 
-describe("a message that ends the process that handles it", () => {
+describe("a message that ends the process of its handler", () => {
   it("is a dead letter after five deliveries, and others have their effects meanwhile", async () => {
     // How long they wait depends on the machine, which runs other tests too.
     if (LONG_FORM) await expectInTime(besidePoison);

@@ -36,18 +36,18 @@ describe("the postgres mixin", () => {
   it.each([
     "Connection terminated unexpectedly",
     "Client has encountered a connection error and is not queryable",
-  ])("takes what the driver says of a lost connection for an outage: %s", (message) => {
+  ])("reports a lost connection of the driver as an outage: %s", (message) => {
     expect(isConnectionTrouble(new Error(message))).toBe(true);
   });
 
-  it("does not take a text of somebody else's for an outage", () => {
+  it("does not report another error with a similar text as an outage", () => {
     expect(isConnectionTrouble(new Error("the order Connection terminated was not found"))).toBe(false);
     expect(
       isConnectionTrouble(Object.assign(new Error("x - Connection terminated"), { code: "23505" })),
     ).toBe(false);
   });
 
-  it("of rows, gives names in camelCase, moments as ISO text, whole numbers, and nothing for null", async () => {
+  it("of rows, returns names in camelCase, times as ISO text, whole numbers, and no field for null", async () => {
     const sql =
       "SELECT 9007199254740991::bigint AS big_one, NULL AS no_one, '2026-11-22 10:00+02'::timestamptz AS at_time";
     expect(await broker.call("probe.run", { sql })).toEqual({
@@ -81,7 +81,7 @@ describe("the postgres mixin", () => {
     await one.close();
   });
 
-  it("of a commit that is cancelled, leaves no open transaction on the connection", async () => {
+  it("of a cancelled commit, leaves no open transaction on the connection", async () => {
     const one = openPool(database, 1);
     const refused = await refusing(one, "COMMIT");
     await expect(one.transaction((trx) => trx.query("CREATE TABLE rolled_back ()"))).rejects.toBe(refused);
@@ -107,7 +107,7 @@ describe("the postgres mixin", () => {
     await one.close();
   });
 
-  it("of a commit after a statement that failed, says that it was rolled back", async () => {
+  it("of a commit after a failed statement, reports the rollback", async () => {
     const ignoring = db.db.transaction((trx) => trx.query("SELECT nonsense").catch(() => undefined));
     await expect(ignoring).rejects.toThrow("rolled back");
   });
@@ -155,20 +155,20 @@ describe("the postgres mixin", () => {
     expect((await outcomes).map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected"]);
   });
 
-  it("of a number that JavaScript cannot count, refuses instead of rounding", async () => {
+  it("of a number beyond JavaScript's range, refuses instead of rounding", async () => {
     const refusal = broker.call("probe.run", { sql: "SELECT 9007199254740993::bigint AS n" });
     await expect(refusal).rejects.toThrow(/beyond 2\^53/);
   });
 
   it.each(["run", "inTransaction"])(
-    "when a statement takes too long in %s, says that a repeat may help",
+    "of a statement that takes too long in %s, throws an error that may be retried",
     async (action) => {
       const late = broker.call(`probe.${action}`, { sql: "SELECT pg_sleep(5)" });
       await expect(late).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE", retryable: true });
     },
   );
 
-  it("when all connections are taken, says so within the time to wait for one", async () => {
+  it("with all connections in use, throws that within the acquire timeout", async () => {
     const busy = [1, 2].map(() => db.transact((trx) => row(trx, "SELECT pg_sleep(1)")));
     const late = broker.call("probe.run", { sql: "SELECT 1" });
     await expect(late).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
@@ -180,7 +180,7 @@ describe("the postgres mixin", () => {
     expect(await row(db.db, sql, ["waybill probe"])).toEqual({ count: 2 });
   });
 
-  it("while all connections are taken, background work says once that it waits, and goes on by itself", async () => {
+  it("with all connections in use, logs once that background work waits, and continues by itself", async () => {
     const said: string[] = [];
     const logger = { ...broker.logger, warn: (...words: unknown[]) => said.push(words.join(" ")) } as Logger;
     const { promise: released, resolve: release } = Promise.withResolvers<void>();
@@ -208,14 +208,14 @@ describe("the postgres mixin", () => {
     await Promise.all(runners.map((runner) => runner.stop()));
   });
 
-  it("for a mistake of ours, does not pretend that a repeat would help", async () => {
+  it("for an error of ours, throws one that may not be retried", async () => {
     const wrong = broker.call("probe.run", { sql: "SELECT nonsense" });
     await expect(wrong).rejects.toMatchObject({ code: "42703" });
   });
 });
 
 describe("a listener", () => {
-  it("that the database refuses, connects again, ends the former connection and wakes nobody", async () => {
+  it("refused by the database, connects again, ends the former connection and causes no wake-up", async () => {
     const relay = await startRelay(database.url);
     const url = Object.assign(new URL(database.url), { host: new URL(relay.url).host }).href;
     const woken: unknown[] = [];

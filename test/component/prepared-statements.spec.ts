@@ -28,21 +28,21 @@ const preparedOf = async (like: string) => {
 };
 
 describe("statements", () => {
-  it("that come again are prepared once by their connection, whatever their values", async () => {
+  it("that are repeated are prepared once by their connection, with any values", async () => {
     for (const value of [1, 2, 3]) {
       expect(await row(db, "SELECT ?::int AS again", [value])).toEqual({ again: value });
     }
     expect(await preparedOf("SELECT $1::int AS again")).toEqual([3]);
   });
 
-  it("whose best plan depends on their values are planned for each of them", async () => {
+  it("whose best plan depends on their values are planned each time", async () => {
     for (const value of [1, 2]) {
       expect(await rowsPlannedAnew(db, "SELECT ?::int AS anew", [value])).toEqual([{ anew: value }]);
     }
     expect(await preparedOf("SELECT $1::int AS anew")).toEqual([]);
   });
 
-  it("are not disturbed by a migration that adds columns while their service runs", async () => {
+  it("still work after a migration adds columns while their service runs", async () => {
     const asked = () =>
       Promise.all([
         findOrder(db, newId(), { role: "anybody" }),
@@ -55,7 +55,7 @@ describe("statements", () => {
     expect(await asked()).toEqual([undefined, [], undefined]);
   });
 
-  it("that answer all columns of a table would be: so none may", async () => {
+  it("with all columns of a table would fail then, so none exists", async () => {
     const sql = "SELECT * FROM order_lines";
     await rows(db, sql);
     await db.query("ALTER TABLE order_lines ADD COLUMN later text");

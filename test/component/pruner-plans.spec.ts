@@ -143,7 +143,7 @@ describe.each(services)(
     afterAll(() => bench.stop());
 
     it.each([...always, ...(sweeps[service] ?? [])])(
-      "a sweep that finds nothing costs nothing, with stale statistics too: %s",
+      "a sweep without a result reads nothing, with stale statistics too: %s",
       async (_, work) => {
         await bench.expectRows(work, IDLE_ROWS);
       },
@@ -156,14 +156,14 @@ describe.each(services)(
       }, LOAD_TIMEOUT_MS);
 
       it.each([...always, ...(sweeps[service] ?? [])])(
-        "a sweep that finds nothing costs nothing: %s",
+        "a sweep without a result reads nothing: %s",
         async (_, work) => {
           await bench.expectRows(work, IDLE_ROWS);
         },
       );
 
       it.each(all.map((one) => [one.store, one] as const))(
-        "%s: the oldest go, and the others are not looked at",
+        "%s: deletes the oldest without reading the others",
         async (_, { keepDays, prune }) => {
           const beforeMs = Date.now() - keepDays * DAY_MS;
           await bench.expectRows(async (db) => {
@@ -174,7 +174,7 @@ describe.each(services)(
         },
       );
 
-      it("the inbox and the outbox forget the oldest, and do not look at the others", async () => {
+      it("the inbox and the outbox delete the oldest without reading the others", async () => {
         await bench.expectRows(async (db) => {
           expect(await pruneInbox(db, firstIdAt(Date.now() - 14 * DAY_MS), BATCH)).toBe(BATCH);
         }, ROWS);
@@ -184,7 +184,7 @@ describe.each(services)(
         }, ROWS);
       });
 
-      it("a bulk drop of dead letters reads what it may look at, and nothing that is over", async () => {
+      it("a bulk drop of dead letters reads its limit, and no handled messages", async () => {
         const tables = service === "partners" ? [inboxDeadLetters, deadWebhooks] : [inboxDeadLetters];
         const lookedAt = Math.min(PLAN_ROWS / 20, DROP_SCANNED_MAX);
         for (const table of tables) {
@@ -197,11 +197,11 @@ describe.each(services)(
         }
       });
 
-      it("the figures of the queues count dead letters, and nothing that is over", async () => {
+      it("the figures of the queues count dead letters without reading handled messages", async () => {
         await bench.expectRows((db) => inboxStats(db, service, ["order.paid"]), PLAN_ROWS / 8);
       });
 
-      it("erasing the orders of those who left costs their orders", async () => {
+      it("the erasure of deleted customers reads their orders only", async () => {
         if (service !== "orders") return;
         await bench.expectRows((db) => dueErasures(db, BATCH, []), IDLE_ROWS);
         await bench.expectRows((db) => pruneErasedCustomers(db, 1), IDLE_ROWS);

@@ -70,14 +70,14 @@ async function fill(): Promise<void> {
 describe("pruning, by the clock", () => {
   beforeAll(fill);
 
-  it("today, removes what no longer serves anybody, and nothing of the business's own records", async () => {
+  it("today, deletes expired data, and no business records", async () => {
     await prune(db, all, nowMs);
     const left = await counts();
     expect(left).toMatchObject({ orders: 100, lines: 200, receipts: 100, events: 100, transitions: 600 });
     expect([left.positions, left.keys, left.dead]).toEqual([7, 1, 50]);
   });
 
-  it("in fifty days, removes half of the histories and no order", async () => {
+  it("in fifty days, deletes half of the histories and no order", async () => {
     await prune(db, all, nowMs + 50 * DAY_MS);
     expect(await counts()).toMatchObject({
       orders: 100,
@@ -88,13 +88,13 @@ describe("pruning, by the clock", () => {
     });
   });
 
-  it("of a history, is all that may remove a row", async () => {
+  it("of a history, is the only permitted deletion of a row", async () => {
     const removal = db.query("DELETE FROM order_transitions");
     await expect(removal).rejects.toThrow("the rows of order_transitions are never changed");
     await expect(db.query("UPDATE order_transitions SET reason = 'none'")).rejects.toThrow("never changed");
   });
 
-  it("in 150 days, removes half of the orders with all of theirs, but one whose refund is under way and one that is open", async () => {
+  it("in 150 days, deletes half of the orders with all their data, but not one with a pending refund and an open one", async () => {
     const [first, second] = (await db.query("SELECT id FROM orders ORDER BY id LIMIT 2")).rows;
     await db.query(
       `INSERT INTO refunds (id, order_id, bank_id, payment_id, amount_minor, currency, reason)
@@ -115,7 +115,7 @@ describe("pruning, by the clock", () => {
     });
   });
 
-  it("of a store that fails, removes those of the others, and says so", async () => {
+  it("of a store that fails, deletes the rows of the others, and logs it", async () => {
     const done: string[] = [];
     const store = (name: string, fails: boolean): Retention => ({
       store: name,
@@ -212,7 +212,7 @@ describe.each(services)("each pruner of %s", (service, retentions) => {
     .filter(({ store }) => !store.startsWith("documents."));
 
   it.each(stores.map((one) => [one.store, one] as const))(
-    "%s: keeps what is not older, and takes the oldest that nobody has locked",
+    "%s: keeps newer rows, and deletes the oldest unlocked ones",
     async (store, { prune }) => {
       const [table, column, which = "true"] = AGES[store] as [string, string, string?];
       const ages = async (): Promise<string[]> => {

@@ -175,7 +175,7 @@ describe("deliver", () => {
     expect(mailsTo(parcel.address)).toEqual([]);
   });
 
-  it("a provider that failed five times in a row is left out, and its phones get the next one at once", async () => {
+  it("a provider that failed five times in a row is skipped, and its phones get the next one at once", async () => {
     for (let i = 0; i < 5; i++) await delivered(parcelFor([phone("unavailable")]));
     const { ways } = await delivered(parcelFor([phone("accept", `phone-${newId()}`)]));
     expect(ways).toEqual(["onesignal skipped", "sandbox accepted"]);
@@ -297,7 +297,7 @@ describe("deliver, to a phone that several vendors know (P17)", () => {
     expect(atApple[1]).toBe(Math.min(1, atApple[0] ?? 0));
   });
 
-  it("a vendor that asks to be left alone for a while is, and its phones get the next one at once", async () => {
+  it("a vendor that answers Retry-After is skipped, and its phones get the next one at once", async () => {
     const first = await delivered(parcelFor([phoneOf({ fcm: "unavailable", apns: "accept" })]));
     expect(first.ways).toEqual(["fcm refused", "apns accepted"]);
     const { ways } = await delivered(parcelFor([phoneOf({ fcm: "accept", apns: "accept" })]));
@@ -309,7 +309,7 @@ describe("deliver, to a phone that several vendors know (P17)", () => {
     tokens: [{ provider: "webpush", token: at.token(mode) }],
   });
 
-  it("a browser's push service that takes nothing keeps no browser elsewhere from its pushes", async () => {
+  it("a browser's push service that accepts nothing does not keep other browsers from their pushes", async () => {
     const broken = await startWebPush();
     for (let count = 0; count < 3; count++) await delivered(parcelFor([browser("error", broken)]));
     const left = await delivered(parcelFor([browser("accept", broken)]));
@@ -320,13 +320,13 @@ describe("deliver, to a phone that several vendors know (P17)", () => {
     await broken.stop();
   });
 
-  it("a browser that has gone loses its token, and its owner gets the mail", async () => {
+  it("a browser without its subscription loses its token, and its owner gets the mail", async () => {
     const gone = await delivered(parcelFor([browser("gone")]));
     expect(gone.ways).toEqual(["webpush refused", "smtp accepted"]);
     expect(gone.tokenFailures).toMatchObject([{ provider: "webpush", unregistered: true }]);
   });
 
-  it("push services of strangers that keep all their places waiting leave the others theirs, and their owners get mails", async () => {
+  it("push services of strangers that hang leave the others their places, and their owners get mails", async () => {
     deps.pushLimit = keyedLimit({ atOnce: 1, waitMs: 1 });
     const waiting = deliver(parcelFor([browser("hang")]), deps);
     await eventually(() => expect(browsers.requests.length).toBeGreaterThan(0));
@@ -336,7 +336,7 @@ describe("deliver, to a phone that several vendors know (P17)", () => {
     await waiting;
   });
 
-  it("a browser whose subscription is of another key, or is sent too much, costs no other browser its pushes", async () => {
+  it("a browser with a subscription of another key, or with too much data, costs no other browser its pushes", async () => {
     for (const mode of ["refused", "too_many"] as const) {
       for (let push = 0; push < 6; push++) {
         const { ways } = await delivered(parcelFor([browser(mode)]));

@@ -24,7 +24,7 @@ function nodes() {
   return { silent, asking };
 }
 
-describe("a request to another node whose answer is lost", () => {
+describe("a request to another node without an answer", () => {
   let { silent, asking } = nodes();
   beforeEach(async () => {
     ({ silent, asking } = nodes());
@@ -38,7 +38,7 @@ describe("a request to another node whose answer is lost", () => {
     if (transit) transit.sendResponse = async () => undefined;
   };
 
-  it("is told to its caller in time, and does not hold up the caller's stop later", async () => {
+  it("ends for its caller in time, and does not delay the caller's stop later", async () => {
     lose();
     await expect(asking.call("well.ask", {}, { timeout: TIMEOUT_MS })).rejects.toMatchObject({
       type: "REQUEST_TIMEOUT",
@@ -50,7 +50,7 @@ describe("a request to another node whose answer is lost", () => {
     await eventually(() => expect(pendingRequests.size).toBe(0));
   });
 
-  it("is told in the same words when the broker's own timeout comes later, as in a process that stood still", async () => {
+  it("ends with the same error when the broker's own timeout comes later, as after a pause of the process", async () => {
     const { remoteAction } = remoteTimeout() as unknown as {
       remoteAction: (next: () => Promise<unknown>) => (ctx: Pick<Context, "options">) => Promise<unknown>;
     };
@@ -58,7 +58,7 @@ describe("a request to another node whose answer is lost", () => {
     await expect(asked).rejects.toMatchObject({ type: "REQUEST_TIMEOUT", code: 504 });
   });
 
-  it("is no other request: those that are answered go on as before, also without a limit", async () => {
+  it("does not affect answered requests, also without a limit", async () => {
     expect(await asking.call("well.ask", {}, { timeout: TIMEOUT_MS })).toBe("an answer");
     expect(await asking.call("well.ask", {}, { timeout: 0 })).toBe("an answer");
   });

@@ -56,8 +56,8 @@ beforeAll(async () => {
 afterEach(() => void jest.useRealTimers());
 afterAll(() => Promise.all([caller.stop(), callee.stop()]));
 
-describe("the time of a call", () => {
-  it.each(["slow", "bridged"] as const)("is shared by the tries of a %s call", async (way) => {
+describe("the timeout of a call", () => {
+  it.each(["slow", "bridged"] as const)("is shared by the attempts of a %s call", async (way) => {
     jest.useFakeTimers({ doNotFake: ["nextTick", "setImmediate", "queueMicrotask"] });
     const options = { timeout: BUDGET_MS };
     let outcome: unknown;
@@ -75,7 +75,7 @@ describe("the time of a call", () => {
     tries[way][1]?.reject(later);
   });
 
-  it("is enough for tries that fail at once", async () => {
+  it("is enough for attempts that fail at once", async () => {
     expect(await caller.call("store.quick", {}, { timeout: 5_000 })).toBe("done");
     expect(quickTries).toBe(3);
   });

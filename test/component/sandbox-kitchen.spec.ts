@@ -80,7 +80,7 @@ const saidOf = (orderId: string) =>
   platform.said.filter(({ data }) => data.order_id === orderId).map(({ type }) => type);
 
 describe("the sandbox's kitchen", () => {
-  it("an order, told twice, is accepted once and then ready", async () => {
+  it("accepts an order once, also after two webhooks, and reports it ready", async () => {
     const orderId = newId();
     expect((await tell(orderId)).status).toBe(204);
     await tell(orderId);
@@ -88,7 +88,7 @@ describe("the sandbox's kitchen", () => {
     expect(await (await fetch(`${web.url}/kitchen`)).text()).toContain(orderId);
   });
 
-  it("an order with the note reject is declined with a reason", async () => {
+  it("rejects an order with the note reject, with a reason", async () => {
     const orderId = newId();
     await tell(orderId, { note: "please reject this" });
     await eventually(() =>
@@ -101,7 +101,7 @@ describe("the sandbox's kitchen", () => {
     );
   });
 
-  it("what the platform could not take is said again under the same id", async () => {
+  it("repeats a callback that the platform could not accept, under the same id", async () => {
     const orderId = newId();
     platform.answers.push(503);
     await tell(orderId);
@@ -114,7 +114,7 @@ describe("the sandbox's kitchen", () => {
     expect(new Set(ids.map(({ id }) => id)).size).toBe(1);
   });
 
-  it("an order that somebody else signed is 401 and nothing is said", async () => {
+  it("answers an order with a wrong signature with 401, and sends nothing", async () => {
     const orderId = newId();
     const signed = new Webhook(`whsec_${Buffer.alloc(32, 1).toString("base64")}`);
     expect((await tell(orderId, { signed })).status).toBe(401);

@@ -99,7 +99,7 @@ describe("the payment system's API", () => {
     expect((await fetch(system.url + path, { method: "POST", headers, body: "{}" })).status).toBe(401);
   });
 
-  it("a refund, however often it is asked for, goes back once; more than is left is refused", async () => {
+  it("a refund, requested repeatedly, is done once; more than is left is refused", async () => {
     const { orderId, checkoutUrl } = await openCheckout();
     await press(checkoutUrl, { action: "pay" });
     const [payment] = await bank.findPayments(orderId);
@@ -115,7 +115,7 @@ describe("the payment system's API", () => {
 });
 
 describe("the checkout page", () => {
-  it("opened, says what is to be paid for what, without a script, and escapes the shop's words", async () => {
+  it("opened, shows amount and lines, without a script, and escapes the shop's texts", async () => {
     const { checkoutUrl } = await openCheckout({ description: "<b>Bäckerei & Sohn</b>" });
     const response = await fetch(checkoutUrl);
     const text = await response.text();
@@ -144,7 +144,7 @@ describe("the checkout page", () => {
     expect(new Set(events.map(({ paymentId }) => paymentId)).size).toBe(2);
   });
 
-  it("a smaller amount is reported as it is, and the page asks for the rest", async () => {
+  it("a smaller amount is reported, and the page asks for the rest", async () => {
     const { orderId, checkoutUrl } = await openCheckout();
     const answer = await press(checkoutUrl, { action: "underpay", amount: "10,5" });
     expect(await answer.text()).toContain("Pay EUR 14.00");
@@ -152,15 +152,18 @@ describe("the checkout page", () => {
     expect((await told(orderId, 2)).map(({ amount }) => amount.amountMinor)).toEqual([1050, 1400]);
   });
 
-  it.each(["", "0", "-1", "1.005", "1e3", "abc"])("an amount of %j is asked for again", async (amount) => {
-    const { orderId, checkoutUrl } = await openCheckout();
-    const answer = await press(checkoutUrl, { action: "underpay", amount });
-    expect(answer.status).toBe(422);
-    expect(await answer.text()).toContain('role="alert"');
-    expect(await bank.findPayments(orderId)).toEqual([]);
-  });
+  it.each(["", "0", "-1", "1.005", "1e3", "abc"])(
+    "an amount of %j is refused, and the page asks again",
+    async (amount) => {
+      const { orderId, checkoutUrl } = await openCheckout();
+      const answer = await press(checkoutUrl, { action: "underpay", amount });
+      expect(answer.status).toBe(422);
+      expect(await answer.text()).toContain('role="alert"');
+      expect(await bank.findPayments(orderId)).toEqual([]);
+    },
+  );
 
-  it("Decline takes nothing, says so to both, and lets the customer try again", async () => {
+  it("Decline takes nothing, reports it to both, and lets the customer try again", async () => {
     const { orderId, checkoutUrl } = await openCheckout();
     const text = await (await press(checkoutUrl, { action: "decline" })).text();
     expect(text).toContain("The payment was declined");
@@ -170,13 +173,13 @@ describe("the checkout page", () => {
     await told(orderId, 2);
   });
 
-  it("an address that was never opened is 404", async () => {
+  it("an unknown address is 404", async () => {
     expect((await fetch(`${system.url}/checkout/${newId()}`)).status).toBe(404);
   });
 });
 
 describe("the payment system's reports", () => {
-  it("a report that was refused comes again under the same id until it is taken", async () => {
+  it("that were refused are repeated under the same id until they are accepted", async () => {
     const { orderId, checkoutUrl } = await openCheckout();
     merchant.answers.push(503, 500);
     await press(checkoutUrl, { action: "pay" });

@@ -33,13 +33,13 @@ const secretSettings = Object.entries(settingsCatalogue).filter(
   ([, setting]) => "secret" in setting && setting.secret,
 );
 
-describe("what a service tells of itself to every node", () => {
-  it("is made with a canary for every setting that is a secret", () => {
+describe("the metadata that a service announces to every node", () => {
+  it("is tested with a canary for every secret setting", () => {
     expect(secretSettings.length).toBeGreaterThan(7);
     expect(Object.keys(secret)).toEqual(expect.arrayContaining(secretSettings.map(([name]) => name)));
   });
 
-  it("holds none of the secrets that it was made with", async () => {
+  it("contains none of the secrets", async () => {
     const config = {
       ...readSettings({}),
       ...secret,

@@ -16,8 +16,8 @@ beforeAll(async () => {
 });
 afterAll(() => shop.stop());
 
-describe("a reservation that waits for pieces to come back", () => {
-  it("takes of what is there after the wait, though there was too little before", async () => {
+describe("a reservation that waits for returned pieces", () => {
+  it("uses the stock after the wait, although it was too small before", async () => {
     const partner = await shop.openPartner();
     const offer = await shop.product(partner.id, { stock: 1 });
     const client = new pg.Client({ connectionString: shop.url });
@@ -44,7 +44,7 @@ describe("a reservation that waits for pieces to come back", () => {
 
 describe("the pieces that many orders want at once", () => {
   it(
-    "are on sale or taken, none twice and none lost, and each order holds what its newest news say",
+    "are on sale or reserved, none twice and none lost, and the newest message of each order decides",
     async () => {
       let reserved = 0;
       for (let begun = 0; begun < ORDERS; begun += 50) {
@@ -60,7 +60,7 @@ describe("the pieces that many orders want at once", () => {
     TIMEOUT_MS,
   );
 
-  it("are missed by the checker when old news are taken for new ones", async () => {
+  it("are found wrong by the checker when old messages replace new ones", async () => {
     // Orders, asked before pieces are taken again, would tell what is newest.
     shop.orderIs(async () => ({ status: "paid", version: 2 }));
     await withoutNewestWins(async () => {
@@ -72,7 +72,7 @@ describe("the pieces that many orders want at once", () => {
     }).finally(() => shop.orderIs());
   });
 
-  it("are missed by the checker when a stock that was seen is written over what orders took since", async () => {
+  it("are found wrong by the checker when an old stock overwrites reservations", async () => {
     for (let seed = 1; seed <= FAULTY_RACES_MAX; seed += 1) {
       const { violations } = await stockRaces(shop, { orders: 50, seed, blindly: true });
       if (violations.length > 0) return;

@@ -33,7 +33,7 @@ async function tablesOf(database: (typeof databases)[number]): Promise<string[]>
   return rows.map(({ name }: { name: string }) => name);
 }
 
-describe("the table of what is kept", () => {
+describe("the table of retention in docs/operating.md", () => {
   it("has every table and collection of every database once, and no other", async () => {
     const found = new Set<string>();
     const missing: string[] = [];
@@ -58,7 +58,7 @@ describe("the table of what is kept", () => {
     expect(documented.filter((name) => name.endsWith(".ts")).sort()).toEqual(files);
   });
 
-  it("names each setting that says how long, with its default", () => {
+  it("names each setting of a retention time, with its default", () => {
     const config = readSettings({});
     for (const name of Object.keys(settingsCatalogue).filter((name) => name.startsWith("KEEP_"))) {
       const value = config[name as keyof typeof config];
@@ -67,7 +67,7 @@ describe("the table of what is kept", () => {
     }
   });
 
-  it("says of each store that is pruned by which age", () => {
+  it("names for each pruned store the age", () => {
     const config = readSettings({});
     const none = {} as never;
     const all = [

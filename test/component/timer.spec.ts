@@ -4,7 +4,7 @@ import { eventually } from "../support/eventually.ts";
 import { startService } from "../support/messaging.ts";
 
 describe("timer", () => {
-  it("runs when everything of its service has started, and again after a run that failed", async () => {
+  it("runs after its service has started, and again after a failed run", async () => {
     const order: string[] = [];
     const sweep = timer({
       name: "sweep",
@@ -23,7 +23,7 @@ describe("timer", () => {
     expect(order.slice(0, 4)).toEqual(["mixin", "service", "run", "run"]);
   });
 
-  it("woken while it runs, runs again after it; stopped, waits for the run and then stays still", async () => {
+  it("woken during a run, runs again after it; stopped, waits for the run and does not run again", async () => {
     let inside = 0;
     let most = 0;
     let runs = 0;

@@ -33,7 +33,7 @@ afterAll(async () => {
 
 describe("a trace through two processes", () => {
   it(
-    "over the bridge there and by the transporter back, has the right parents, and is exported at the stop",
+    "over the bridge and back by the transporter, has the right parents, and is exported at the stop",
     async () => {
       collector = await otlpServer();
       const namespace = newId();
@@ -95,7 +95,7 @@ describe("a trace through two processes", () => {
 
 describe("a process without an endpoint for its spans", () => {
   it(
-    "reads nothing of OpenTelemetry at its start",
+    "reads no file of OpenTelemetry at its start",
     async () => {
       const spy = `data:text/javascript,${encodeURIComponent(`
       import { registerHooks } from "node:module";
@@ -119,7 +119,7 @@ describe("a process without an endpoint for its spans", () => {
     PROCESSES_MS,
   );
 
-  it("has actions that nothing is wrapped around", async () => {
+  it("wraps no action", async () => {
     const code = `
       const { isTraced, currentTraceparent, inTraceOf } = await import("./lib/tracing/index.ts");
       const { tracing } = await import("./mixins/tracing/tracing.middleware.ts");

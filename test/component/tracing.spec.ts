@@ -144,14 +144,14 @@ describe("one request", () => {
     expect(new Set(ended.map((span) => span.spanContext().traceId))).toEqual(new Set([TRACE_ID]));
   });
 
-  it("on the wire, carries the span of the call, not what happens to be active", async () => {
+  it("on the wire, carries the span of the call, not the active one", async () => {
     await get({ traceparent: REMOTE });
     await eventually(() => expect(wire).toHaveProperty("event"));
     expect(wire.transporter).toBe(`00-${TRACE_ID}-${spanOf("CLIENT far/pong").spanContext().spanId}-01`);
     expect(wire.event).toBe(`00-${TRACE_ID}-${spanOf("SERVER probe/relay").spanContext().spanId}-01`);
   });
 
-  it("says by which way each call went, by the conventions' names, and what request it was for", async () => {
+  it("records the connection of each call and its request, by the conventions' names", async () => {
     const traceId = await get();
     await eventually(() => spanOf(HTTP));
     expect(spanOf(HTTP).attributes).toMatchObject({
@@ -175,7 +175,7 @@ describe("one request", () => {
 });
 
 describe("the path of a request", () => {
-  it("that holds a token, is written without it, and one that no route knows is not written", async () => {
+  it("with a token, is recorded without it, and an unknown path is not recorded", async () => {
     await get({}, "/track/c2VjcmV0LXRva2Vu");
     await get({}, "/lost/letter");
     await eventually(() => [spanOf("SERVER GET /track/{token}"), spanOf("SERVER GET")]);
@@ -187,7 +187,7 @@ describe("the path of a request", () => {
 });
 
 describe("a failure", () => {
-  it("that is the caller's fault, stands with its type on both spans and fails the caller's", async () => {
+  it("by the caller's fault, has its type on both spans and fails the caller's", async () => {
     await expect(front.call("far.refuse")).rejects.toMatchObject({ type: "ILLEGAL_TRANSITION" });
     expect(spanOf("CLIENT far/refuse")).toMatchObject({
       attributes: { "error.type": "ILLEGAL_TRANSITION" },
@@ -199,7 +199,7 @@ describe("a failure", () => {
     });
   });
 
-  it("that is ours, stands on the server's span with what was thrown", async () => {
+  it("of our own, has its error on the server's span", async () => {
     await expect(front.call("far.break")).rejects.toThrow("a slip");
     const { status, events, attributes } = spanOf("SERVER far/break");
     expect(status.code).toBe(SpanStatusCode.ERROR);
@@ -210,7 +210,7 @@ describe("a failure", () => {
     });
   });
 
-  it("of a request, stands on its span with the catalogue's type and what was thrown", async () => {
+  it("of a request, has the catalogue's type and its error on the request's span", async () => {
     await get({}, "/orders/broken");
     const { status, events, attributes } = await eventually(() => spanOf(HTTP));
     expect(status.code).toBe(SpanStatusCode.ERROR);
@@ -218,7 +218,7 @@ describe("a failure", () => {
     expect(events[0]?.attributes?.["exception.message"]).toBe("a slip of the gateway");
   });
 
-  it("of the work that a message asked for, fails that work's span whosever fault it is", async () => {
+  it("of a message's handler fails the handler's span in every case", async () => {
     const work = inTraceOf(REMOTE, "process order.paid", async () => {
       throw fail("NOT_FOUND");
     });
@@ -234,7 +234,7 @@ describe("a failure", () => {
     expect(spanOf("SERVER far/strict").attributes["error.type"]).toBe("VALIDATION_ERROR");
   });
 
-  it("that is repeated, has a span for each try, in one trace", async () => {
+  it("that is repeated, has a span for each attempt, in one trace", async () => {
     await front.call("far.flaky");
     const tries = ended.filter((span) => titleOf(span) === "SERVER far/flaky");
     expect(tries.map(({ attributes }) => attributes["error.type"])).toEqual([
@@ -245,8 +245,8 @@ describe("a failure", () => {
   });
 });
 
-describe("work that goes on later", () => {
-  it("in the trace of an earlier one, is its child, and linked to what caused it now", async () => {
+describe("work that continues later", () => {
+  it("in the trace of an earlier request, is its child, and linked to its present cause", async () => {
     const now = await trace.getTracer("test").startActiveSpan("the bank's callback", async (span) => {
       const traceparent = currentTraceparent();
       await inTraceOf(REMOTE, "pay order", async () => expect(currentTraceparent()).toContain(TRACE_ID), {
@@ -262,7 +262,7 @@ describe("work that goes on later", () => {
     expect(paid.links.map(({ context }) => context.spanId)).toEqual([now.spanId]);
   });
 
-  it("without an earlier trace, begins one of its own and tells what went wrong", async () => {
+  it("without an earlier trace, begins its own and records its error", async () => {
     const work = inTraceOf(undefined, "sweep", async () => {
       throw fail("BANK_UNAVAILABLE");
     });
@@ -291,14 +291,14 @@ describe("work that goes on later", () => {
     expect(ended[0]?.links).toEqual([]);
   });
 
-  it("that serves all, is no part of the trace that woke it", async () => {
+  it("for all requests, is not part of the trace that woke it", async () => {
     await inTraceOf(REMOTE, "an order", async () => {
       expect(outsideOfTraces(currentTraceparent)).toBeUndefined();
       expect(currentTraceparent()).toContain(TRACE_ID);
     });
   });
 
-  it("has a link to each other trace that it turns out to concern", async () => {
+  it("has a link to each other trace that it concerns", async () => {
     await inTraceOf(undefined, "claim", async () => {
       linkTo(REMOTE);
       linkTo(undefined);

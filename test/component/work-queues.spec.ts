@@ -148,7 +148,7 @@ describe.each(Object.entries(queues))("the queue %s", (name, queue) => {
   });
 });
 
-describe("a message whose lease is another worker's now", () => {
+describe("a message with another worker's lease", () => {
   const [mine, theirs] = [newId(), newId()];
   const lease = async () => {
     await queues.inbox?.fill(1);
@@ -209,7 +209,7 @@ describe("a refund of an unknown payment", () => {
   });
 });
 
-describe("a refund whose lease is another worker's now", () => {
+describe("a refund with another worker's lease", () => {
   it("cannot be ended or released by the former worker", async () => {
     const id = await insertRefund();
     const theirs = newId();
@@ -254,7 +254,7 @@ describe("a lock", () => {
   });
 });
 
-describe("a poll whose lease is another worker's now", () => {
+describe("a poll with another worker's lease", () => {
   const nextAt = "2100-01-01T00:00:00.000Z";
   const theirs = newId();
   const lease = async () => {
