@@ -21,12 +21,13 @@ import {
   uuid,
   version,
 } from "./schema.ts";
-import { address, language, personName, sessionId } from "./shared.ts";
+import { address, language, orderNumber, personName, sessionId } from "./shared.ts";
 
 /** The whole order at one version. The newest version wins, so a consumer can skip versions. */
 const orderSnapshot = object({
   version,
   orderId: uuid,
+  number: optional(orderNumber),
   status: orderStatus,
   previousStatus: optional(orderStatus),
   paymentStatus,
@@ -69,6 +70,7 @@ const refund = object({
   version,
   refundId: uuid,
   orderId: uuid,
+  number: optional(orderNumber),
   bankId: uuid,
   paymentId: text(200),
   amount: storedMoney,

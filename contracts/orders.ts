@@ -28,7 +28,7 @@ import {
   uuid,
   version,
 } from "./schema.ts";
-import { address, givenAddress, phone, position } from "./shared.ts";
+import { address, givenAddress, orderNumber, phone, position } from "./shared.ts";
 
 const reason = text(500);
 /** A number of attempts. */
@@ -55,6 +55,7 @@ export type Rejection = Infer<typeof rejection>;
 /** The order as customers, partner staff, deliverers and operators see it. */
 export const order = object({
   id: uuid,
+  number: optional(orderNumber),
   status: orderStatus,
   paymentStatus,
   version,
@@ -92,6 +93,7 @@ export type OrderView = Infer<typeof order>;
 
 export const confirmation = object({
   orderId: uuid,
+  number: optional(orderNumber),
   status: orderStatus,
   checkoutUrl: httpUrl,
   callbackUrl: httpUrl,
@@ -110,6 +112,8 @@ export const historyEvent = object({
   version,
 });
 export type HistoryEvent = Infer<typeof historyEvent>;
+/** A move of an order as its stream sends it. */
+export const orderEvent = object({ ...historyEvent.props, number: optional(orderNumber) });
 
 /** The deliverer's position as shown to users who follow the order. */
 export const orderPosition = object({ ...position.props, at: time });
@@ -117,6 +121,7 @@ export const orderPosition = object({ ...position.props, at: time });
 /** A ready order in the deliverers' pool. It contains the destination, but no other data of the customer. */
 export const poolEntry = object({
   orderId: uuid,
+  number: optional(orderNumber),
   partnerId: uuid,
   partnerTitle: text(120),
   pickup: address,
@@ -247,7 +252,11 @@ export const ordersActions = {
     page(order),
     { idempotent: true },
   ),
-  "orders.history": action(object(orderId), object({ items: listOf(historyEvent) }), { idempotent: true }),
+  "orders.history": action(
+    object(orderId),
+    object({ number: optional(orderNumber), items: listOf(historyEvent) }),
+    { idempotent: true },
+  ),
   "orders.update": action(
     object({
       ...orderId,

@@ -26,6 +26,9 @@ export const givenAddress = object({
 });
 export type Address = Infer<typeof address>;
 
+/** The short number of an order, unique for its partner and day. Orders of earlier releases have none. */
+export const orderNumber = matching(/^[A-Z]\d-\d{3,6}$/, 9, "the number of an order, as K7-042");
+
 /** E.164: a plus and at most fifteen digits without a leading zero. */
 export const phone = matching(/^\+[1-9]\d{6,14}$/, 16, "a number with its country, as +4915112345678");
 // Control characters, line separators, characters that change the direction of text, and markup.

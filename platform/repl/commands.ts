@@ -20,6 +20,7 @@ function diagnosisText(found: Result<"orders.diagnosis">): string {
   const parts = [
     facts([
       ["ORDER", it.id],
+      ["number", it.number ?? "none"],
       ["status", `${it.status}, ${it.paymentStatus}, version ${it.version}`],
       ["customer", it.customer.name],
       ["partner", it.partner.title],
@@ -84,10 +85,19 @@ const orders: Command = {
   async run({ broker, args, options }) {
     if (args.which !== "stuck") throw new CommandError('say "orders stuck"');
     const { items } = await call(broker, "orders.stuck", { limit: options.limit });
-    const rows = items.map((it) => [it.id, it.status, it.paymentStatus, shortTime(it.deadlineAt)]);
+    const rows = items.map((it) => [
+      it.id,
+      it.number ?? "",
+      it.status,
+      it.paymentStatus,
+      shortTime(it.deadlineAt),
+    ]);
     return {
       json: items,
-      text: rows.length > 0 ? table(["ORDER", "STATUS", "PAYMENT", "DUE (UTC)"], rows) : "No order is stuck.",
+      text:
+        rows.length > 0
+          ? table(["ORDER", "NUMBER", "STATUS", "PAYMENT", "DUE (UTC)"], rows)
+          : "No order is stuck.",
     };
   },
 };

@@ -156,7 +156,7 @@ describe("template overrides", () => {
         inForce: true,
         preview: {
           title: "Your order takes longer",
-          body: "Café Central needs more time. It should be ready in about 15 min. Reason: No bread left.",
+          body: "Café Central needs more time. It should be ready in about 15 min. Reason: No bread left. Order K7-042.",
         },
         placeholders: expect.arrayContaining([
           expect.objectContaining({ placeholder: "reason", mayBeMissing: true, secret: false }),

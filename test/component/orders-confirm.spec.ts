@@ -31,6 +31,7 @@ describe("orders.confirm", () => {
     const { confirmation, orderId, quote, customer } = await shop.confirmed({ note: "Ring twice" });
     expect(confirmation).toEqual({
       orderId: quote.checkId,
+      number: expect.stringMatching(/^[A-Z]\d-\d{3}$/),
       status: "pending",
       checkoutUrl: expect.stringContaining(`${shop.bankUrl}/checkout/`),
       callbackUrl: `${PUBLIC_URL_OF_TESTS}/api/v1/webhooks/payments/${shop.bankId}`,

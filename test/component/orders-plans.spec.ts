@@ -13,6 +13,7 @@ import {
 } from "../../services/orders/store/order-lists.repository.ts";
 import {
   findOrder,
+  nowAndNumber,
   type Reader,
   saveOrder,
   savePosition,
@@ -80,11 +81,11 @@ async function load(from: number, to: number): Promise<void> {
     `('00000000-0000-7000-8${kind}-' || lpad((${number})::text, 12, '0'))::uuid`;
   await db.query(
     `INSERT INTO orders (id, version, status, payment_status, customer_id, customer_name, partner_id, partner,
-       pickup_latitude, pickup_longitude, deliverer_id, currency, fee_minor, total_minor, paid_minor, address, bank_id,
+       number, pickup_latitude, pickup_longitude, deliverer_id, currency, fee_minor, total_minor, paid_minor, address, bank_id,
        pay_by, deadline_at, ready_since, closed_at, reconcile_at, paid_at, created_at, updated_at)
      SELECT ${id("000", "n")}, 3, status, CASE status WHEN 'pending' THEN 'unpaid' ELSE 'paid' END,
        ${id("001", "n % 100")}, 'Ada Byron', ${id("002", "n % 20")}, '{"title": "Bakery", "pickup": {}}',
-       46 + random(), 7 + random(), CASE WHEN status IN ('delivered', 'delivering') THEN ${id("003", "n % 500")} END,
+       'K' || n / 20000 || '-' || lpad((n / 20 % 1000)::text, 3, '0'), 46 + random(), 7 + random(), CASE WHEN status IN ('delivered', 'delivering') THEN ${id("003", "n % 500")} END,
        'EUR', 300, 1000, CASE status WHEN 'pending' THEN 0 ELSE 1000 END, '{}', '${BANK}', now(),
        CASE WHEN status <> 'delivered' THEN now() + n * interval '1 second' END,
        CASE WHEN status = 'ready' THEN now() END, CASE WHEN status = 'delivered' THEN now() END, now() + interval '1 hour' + n * interval '1 second',
@@ -168,6 +169,14 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
     const read = await explain(db, (on) => findShownOrders(on, wanted));
     expect(read.scanned).toEqual([]);
     expect(read.pages).toBeLessThan(ONE_ORDER_PAGES * wanted.length);
+  });
+
+  it("a free number is found by the index, however many orders the partner has", async () => {
+    const candidates = ["K0-000", "K1-111", "K2-222", "K4-999", "K7-042"];
+    expect(await nowAndNumber(db, partnerId(7), candidates)).toMatchObject({ number: "K7-042" });
+    const read = await explain(db, (on) => nowAndNumber(on, partnerId(7), candidates));
+    expect(read.scanned).toEqual([]);
+    expect(read.pages).toBeLessThan(ONE_ORDER_PAGES * candidates.length);
   });
 
   it("a move reads and writes only the order's rows", async () => {

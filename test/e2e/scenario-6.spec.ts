@@ -94,6 +94,23 @@ describe("scenario 6, ready", () => {
     resumed.end();
   });
 
+  it("the order's number is the same for customer, kitchen, stream and notifications", async () => {
+    const made = await paidOrder();
+    const { number } = await api.ok<{ number: string }>(`GET /orders/${made.order_id}`, me);
+    expect(number).toMatch(/^[A-Z]\d-\d{3}$/);
+    expect(made).toMatchObject({ number });
+    const received = shop.received.find(({ data }) => data.order_id === made.order_id);
+    expect(received?.data).toMatchObject({ number });
+    const stream = await api.follow(`GET /orders/${made.order_id}/events`, me);
+    await eventually(() => expect(stream.events.length).toBeGreaterThan(0));
+    expect(stream.events[0]?.data).toMatchObject({ type: "order.created", number });
+    stream.end();
+    await eventually(async () => {
+      const { items } = await api.ok<{ items: { body: string }[] }>("GET /me/notifications", me);
+      expect(items.map(({ body }) => body)).toContainEqual(expect.stringContaining(`Order ${number}.`));
+    });
+  });
+
   it("a kitchen can report ready without accepted before", async () => {
     const { order_id } = await paidOrder();
     expect((await shop.say("order.ready", order_id)).status).toBe(202);

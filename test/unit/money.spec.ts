@@ -94,7 +94,7 @@ describe("an amount in words", () => {
     expect(decimalText(money)).toBe(text);
     expect(moneyText(money)).toBe(`${text} ${money.currency}`);
     expect(amountText(money.amountMinor, money.currency)).toBe(`${money.currency} ${text}`);
-    const { title, body } = renderRefund(money, undefined, "en");
+    const { title, body } = renderRefund({ amount: money }, undefined, "en");
     const [shown = ""] = /-?[\d,]+(?:\.\d+)?/.exec(`${title} ${body}`.replace(/[^\d.,-]/g, " ").trim()) ?? [];
     expect(shown.replaceAll(",", "")).toBe(text.replace("-", ""));
   });
@@ -105,7 +105,9 @@ describe("an amount in words", () => {
     [amount(10_000_000, "IDR"), "en", /IDR\s100,000(?!\.)/],
     [amount(1_200, "EUR"), "en", /€12\.00/],
   ])("of %j in %s, has decimals where people write them or the amount has some", (money, language, shown) => {
-    expect(renderRefund(money, undefined, language).body.replaceAll("\u00a0", " ")).toMatch(shown);
+    expect(renderRefund({ amount: money }, undefined, language).body.replaceAll("\u00a0", " ")).toMatch(
+      shown,
+    );
   });
 });
 

@@ -10,6 +10,7 @@ import {
   languageOf,
   renderDirect,
   renderOrder,
+  renderRefund,
   renderTextMail,
   TemplateError,
 } from "../../services/notifications/domain/templates/render.ts";
@@ -61,6 +62,16 @@ describe.each(["en", "de"])("texts in %s", (language) => {
       expect(`${title} ${body}`).not.toMatch(/undefined|null|NaN|\[object| {2}/);
       expect(title.length + body.length).toBeLessThan(400);
     }
+  });
+
+  it("each text about an order, and about its refund, has the order's number if it has one", () => {
+    for (const event of orderEvents) {
+      const input = { firstName: "Zoë", at };
+      const { body } = renderOrder(event, { order: sampleOrder({ number: "K7-042" }), ...input }, language);
+      expect(body).toContain("K7-042");
+    }
+    const amount = { amountMinor: 1_200, currency: "EUR" };
+    expect(renderRefund({ amount, number: "K7-042" }, "Zoë", language).body).toContain("K7-042");
   });
 
   it("a reason, with or without a full stop of its own, is a sentence before the next one", () => {

@@ -155,7 +155,7 @@ describe("OpenAPI document", () => {
     }
     const stream = at("/orders/{order_id}/events", "get").responses["200"]?.content["text/event-stream"];
     expect(stream?.schema).toMatchObject({ type: "string", contentMediaType: "text/event-stream" });
-    expect(JSON.stringify(stream)).toContain("#/components/schemas/HistoryEvent");
+    expect(JSON.stringify(stream)).toContain("#/components/schemas/OrderEvent");
     expect(JSON.stringify(stream)).toContain("#/components/schemas/OrderPosition");
   });
 

@@ -114,7 +114,7 @@ describe("the check of an own text", () => {
 
   it("names the placeholders that there are", () => {
     expect(problemsOf(text("{{shop}}"), REJECTED)[0]?.message).toBe(
-      "There is no {{shop}} here; there are: partner, total, first_name, reason, refund.",
+      "There is no {{shop}} here; there are: partner, number, total, first_name, reason, refund.",
     );
   });
 

@@ -882,7 +882,7 @@ number is refused once an order has taken or given back pieces. To add pieces, o
       parameters: { path: { order_id: string }; query?: never; header?: never };
       requestBody?: never;
       responses: {
-        200: { content: { "application/json": { items: Schemas["HistoryEvent"][] } } };
+        200: { content: { "application/json": { number?: string; items: Schemas["HistoryEvent"][] } } };
         304: { content?: never };
         default: Refusal;
       };
@@ -1931,6 +1931,7 @@ export interface components {
     };
     Confirmation: {
       order_id: string;
+      number?: string;
       status:
         | "pending"
         | "paid"
@@ -2056,6 +2057,7 @@ export interface components {
     };
     Order: {
       id: string;
+      number?: string;
       status:
         | "pending"
         | "paid"
@@ -2099,6 +2101,36 @@ export interface components {
       stuck_because?: string;
     };
     OrderCustomer: { id: string; name: string; phone?: string };
+    OrderEvent: {
+      id: string;
+      type: string;
+      at: string;
+      from?:
+        | "pending"
+        | "paid"
+        | "preparing"
+        | "ready"
+        | "delivering"
+        | "delivered"
+        | "failed"
+        | "cancelled"
+        | "expired";
+      to:
+        | "pending"
+        | "paid"
+        | "preparing"
+        | "ready"
+        | "delivering"
+        | "delivered"
+        | "failed"
+        | "cancelled"
+        | "expired";
+      actor: string;
+      reason?: string;
+      trace_id?: string;
+      version: number;
+      number?: string;
+    };
     OrderLine: { product_id: string; title: string; quantity: number; unit_price: Schemas["Money"] };
     OrderPartner: {
       id: string;
@@ -2178,6 +2210,7 @@ export interface components {
     };
     PoolEntry: {
       order_id: string;
+      number?: string;
       partner_id: string;
       partner_title: string;
       pickup: Schemas["Address"];

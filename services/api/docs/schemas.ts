@@ -29,6 +29,7 @@ const named: Record<string, { readonly props: Props }> = {
   Offer: catalogue.offer,
   Order: orders.order,
   OrderCustomer: orders.orderCustomer,
+  OrderEvent: orders.orderEvent,
   OrderPosition: orders.orderPosition,
   OrderLine: partners.quotedLine,
   OrderPartner: partners.partnerSnapshot,

@@ -1,8 +1,9 @@
 import type { ServerResponse } from "node:http";
-import { call, type Result } from "../../../contracts/actions.ts";
+import { call } from "../../../contracts/actions.ts";
 import { fail, typeOf } from "../../../contracts/errors.ts";
 import type { LiveData } from "../../../contracts/live.ts";
-import { historyEvent } from "../../../contracts/orders.ts";
+import { orderEvent } from "../../../contracts/orders.ts";
+import type { Infer } from "../../../contracts/schema.ts";
 import type { Position } from "../../../contracts/shared.ts";
 import { SetsByKey } from "../../../lib/sets-by-key.ts";
 import { encoder } from "../case-mapping.ts";
@@ -24,7 +25,7 @@ const STREAM_HEADERS = {
   "X-Accel-Buffering": "no",
 };
 
-type HistoryEvents = Result<"orders.history">["items"];
+type HistoryEvents = Infer<typeof orderEvent>[];
 
 export interface Subscription {
   orderId: string;
@@ -66,7 +67,7 @@ interface Stream {
   end(): void;
 }
 
-const encodeEvent = encoder(historyEvent);
+const encodeEvent = encoder(orderEvent);
 
 export function orderStreams(): OrderStreams {
   const byOrder = new SetsByKey<string, Stream>();
@@ -206,7 +207,10 @@ export function resumeVersion(lastEventId: string | undefined): number {
 /** Reads an order with the rights of the user whose token is in `meta`. */
 export function orderReader(ctx: Parameters<typeof call>[0], orderId: string, meta: object) {
   return {
-    history: async () => (await call(ctx, "orders.history", { orderId }, { meta })).items,
+    history: async () => {
+      const { number, items } = await call(ctx, "orders.history", { orderId }, { meta });
+      return number === undefined ? items : items.map((event) => ({ ...event, number }));
+    },
     version: async () => (await call(ctx, "orders.get", { orderId }, { meta })).version,
   };
 }

@@ -1,4 +1,4 @@
-import { historyEvent, orderPosition } from "../../../contracts/orders.ts";
+import { orderEvent, orderPosition } from "../../../contracts/orders.ts";
 import { table } from "./route.ts";
 
 const checkout = table("Checkout");
@@ -69,7 +69,7 @@ export const orderRoutes = [
     access: "any",
     success: 200,
     content: "events",
-    events: { order: historyEvent, position: orderPosition },
+    events: { order: orderEvent, position: orderPosition },
   }),
   route("POST /orders/{order_id}/cancel", "orders.cancel", {
     summary: "Cancel the order",

@@ -65,7 +65,7 @@ export async function refundNotifications(
   const person = (await recipientsOf(db, [userId])).get(userId);
   if (!person && (await isErased(db, userId))) return [];
   const render = (options: RenderOptions) =>
-    renderRefund(data.amount, person?.firstName, languageOf(person), options);
+    renderRefund(data, person?.firstName, languageOf(person), options);
   const notification = {
     messageId: id,
     addressee: userId,

@@ -2,6 +2,7 @@ import { call, type Params, type Result } from "../../../contracts/actions.ts";
 import { fail } from "../../../contracts/errors.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import type { Quote } from "../../../contracts/partners.ts";
+import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import { shortenLine } from "../../../lib/text.ts";
 import { currentTraceparent } from "../../../lib/tracing/index.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
@@ -10,15 +11,25 @@ import { partOfRequestTimeout } from "../../../mixins/retry-deadline/request-tim
 import type { Checkout, CheckoutLine } from "../../../providers/banks/index.ts";
 import type { OrdersDependencies, RegisteredBank } from "../dependencies.ts";
 import { confirm } from "../domain/order-customer.ts";
-import type { Actor, Order } from "../domain/order-model.ts";
+import type { Actor, Decision, Order } from "../domain/order-model.ts";
+import { numberCandidates } from "../domain/order-number.ts";
 import { actorInTrace } from "../store/order-trace.ts";
-import { databaseNowMs, findOrder, insertOrder, saveCheckoutUrl } from "../store/orders.repository.ts";
+import {
+  findOrder,
+  insertOrder,
+  NUMBER_KEY,
+  nowAndNumber,
+  saveCheckoutUrl,
+} from "../store/orders.repository.ts";
 
 /** The time limit of a confirmation in this service. The gateway's own limit for a request is longer. */
 const TIMEOUT_MS = 1_300;
+const UNIQUE_VIOLATION = "23505";
 const RESERVE_TIMEOUT_MS = 700;
 const CHECKOUT_TIMEOUT_MIN_MS = 300;
 const DESCRIPTION_MAX_LENGTH = 200;
+/** The number of attempts to insert an order whose number a concurrent confirmation takes. */
+const NUMBER_ATTEMPTS = 3;
 
 type Confirmation = Result<"orders.confirm">;
 type ConfirmContext = Ctx<Params<"orders.confirm">>;
@@ -79,8 +90,8 @@ async function answerConfirmation(
         : await openCheckout(deps, ctx, order, bank, callbackUrl, timeoutMs);
       return deps.postgres.transact(async (trx) => {
         if (!order.checkoutUrl) await saveCheckoutUrl(trx, order.id, checkoutUrl, reference);
-        const { id: orderId, status, payBy } = order;
-        return finish(trx, { orderId, status, checkoutUrl, callbackUrl, payBy });
+        const { id: orderId, number, status, payBy } = order;
+        return finish(trx, omitUndefined({ orderId, number, status, checkoutUrl, callbackUrl, payBy }));
       });
     };
     return existing?.checkoutUrl ? answer() : deps.checkouts.run(bankId, answer);
@@ -112,9 +123,10 @@ async function createOrder(
   const { bankId, quote, customer } = ctx.params;
   if (!bank?.active) throw fail("BANK_INACTIVE");
   const actor: Actor = actorInTrace("customer", customer.id);
-  const nowMs = await databaseNowMs(postgres.db);
-  const decide = (partner: Quote["partner"]) =>
-    confirm({ ...quote, partner }, customer, bankId, actor, nowMs);
+  const candidates = numberCandidates(quote.checkId);
+  const started = await nowAndNumber(postgres.db, quote.partner.id, candidates);
+  const decide = (partner: Quote["partner"], number = started.number) =>
+    confirm({ ...quote, partner }, customer, bankId, actor, started.nowMs, number);
   const expected = decide(quote.partner).next; // throws before anything is reserved
   const partner = await call(
     ctx,
@@ -128,12 +140,26 @@ async function createOrder(
     },
     { timeout: partOfRequestTimeout(ctx.broker, RESERVE_TIMEOUT_MS), retries: 0 },
   );
-  const decision = decide(partner);
-  return postgres.transact(async (trx) => {
-    if (!(await insertOrder(trx, decision, currentTraceparent()))) return undefined;
-    await outbox.add(trx, decision.messages);
-    return decision.next;
-  });
+  const save = (decision: Decision) =>
+    postgres.transact(async (trx) => {
+      if (!(await insertOrder(trx, decision, currentTraceparent()))) return undefined;
+      await outbox.add(trx, decision.messages);
+      return decision.next;
+    });
+  let { number } = started;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await save(decide(partner, number));
+    } catch (error) {
+      if (attempt === NUMBER_ATTEMPTS || !isNumberTaken(error)) throw error;
+      ({ number } = await nowAndNumber(postgres.db, quote.partner.id, candidates));
+    }
+  }
+}
+
+function isNumberTaken(error: unknown): boolean {
+  const { code, constraint } = error as { code?: string; constraint?: string };
+  return code === UNIQUE_VIOLATION && constraint === NUMBER_KEY;
 }
 
 /** @throws BANK_UNAVAILABLE; the order stays pending, and a repeat tries again */

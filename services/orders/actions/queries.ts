@@ -98,8 +98,9 @@ export async function getHistory(
   projections: Projections,
   ctx: Ctx<Params<"orders.history">>,
 ): Promise<Result<"orders.history">> {
-  await shownOrder(deps, ctx);
-  return { items: await historyOf(projections, ctx.params.orderId) };
+  const { number } = await shownOrder(deps, ctx);
+  const items = await historyOf(projections, ctx.params.orderId);
+  return { ...(number !== undefined && { number }), items };
 }
 
 /** For the frequent reads. @throws NOT_FOUND for an order that the caller may not read */

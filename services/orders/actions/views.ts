@@ -9,6 +9,7 @@ export function viewOf(order: ShownOrder): OrderView {
   const { currency } = order;
   return omitUndefined({
     id: order.id,
+    number: order.number,
     status: order.status,
     paymentStatus: order.paymentStatus,
     version: order.version,

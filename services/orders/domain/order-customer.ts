@@ -9,6 +9,7 @@ import type { Actor, Decision, Order } from "./order-model.ts";
 
 /**
  * Creates the order of a check, with the check's id.
+ * @param number the short number; undefined if none was free
  * @throws CHECK_EXPIRED, VALIDATION_ERROR for a quote with a wrong or a zero total
  */
 export function confirm(
@@ -17,6 +18,7 @@ export function confirm(
   bankId: string,
   actor: Actor,
   nowMs: number,
+  number?: string,
 ): Decision {
   // Partners has set this time by its own clock.
   if (Date.parse(quote.expiresAt) + CLOCK_TOLERANCE_MS <= nowMs)
@@ -25,6 +27,7 @@ export function confirm(
   if (quote.total.amountMinor === 0) throw invalidField("quote.total", "min", "There is nothing to pay.");
   const order = omitUndefined({
     id: quote.checkId,
+    number,
     customer,
     partner: quote.partner,
     lines: quote.lines,

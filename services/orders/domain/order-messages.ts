@@ -11,7 +11,7 @@ import {
 } from "./order-model.ts";
 
 type Identified = Pick<Order, "id" | "version">;
-type AtBank = Pick<Order, "id" | "version" | "bankId">;
+type AtBank = Pick<Order, "id" | "version" | "number" | "bankId">;
 
 /** The message with the order's snapshot after a transition. */
 export function orderMessage(order: Order, { type, from, actor, reason }: Transition): NewMessage {
@@ -19,6 +19,7 @@ export function orderMessage(order: Order, { type, from, actor, reason }: Transi
   const data = omitUndefined({
     version: order.version,
     orderId: order.id,
+    number: order.number,
     status: order.status,
     previousStatus: from,
     paymentStatus: order.paymentStatus,
@@ -77,6 +78,6 @@ export function orderAlert(kind: AlertKind, { id, version }: Identified, detail:
   return alert(kind, detail, { subject: id, version });
 }
 
-function refundData({ id: orderId, version, bankId }: AtBank, { id: refundId, ...refund }: Refund) {
-  return { version, refundId, orderId, bankId, ...refund };
+function refundData({ id: orderId, version, number, bankId }: AtBank, { id: refundId, ...refund }: Refund) {
+  return { version, refundId, orderId, ...(number && { number }), bankId, ...refund };
 }

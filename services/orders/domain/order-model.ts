@@ -14,6 +14,8 @@ import type { Money } from "../../../lib/money.ts";
 /** A stored order. Amounts are in minor units of `currency`, times are ISO 8601 texts. */
 export interface Order {
   id: string;
+  /** Short, unique for the partner and the day. Orders of earlier releases have none. */
+  number?: string;
   version: number;
   status: OrderStatus;
   paymentStatus: PaymentStatus;

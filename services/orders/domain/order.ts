@@ -229,7 +229,7 @@ export function recordTransition(
 /** Creates a pending order. @param order the fields that differ between new orders */
 export function create(
   order: Pick<Order, "id" | "customer" | "partner" | "lines" | "currency" | "feeMinor" | "totalMinor"> &
-    Pick<Order, "address" | "note" | "bankId">,
+    Pick<Order, "number" | "address" | "note" | "bankId">,
   actor: Actor,
   nowMs: number,
 ): Decision {

@@ -120,7 +120,7 @@ export async function poolOrders(db: Db, from: Position | undefined, limit: numb
     : "NULL::integer";
   return rows<PoolRow>(
     db,
-    `SELECT o.id AS order_id, o.partner_id, o.partner ->> 'title' AS partner_title, o.partner -> 'pickup' AS pickup,
+    `SELECT o.id AS order_id, o.number, o.partner_id, o.partner ->> 'title' AS partner_title, o.partner -> 'pickup' AS pickup,
        o.address AS destination, o.fee_minor, o.currency, o.ready_since, ${distance} AS distance_meters
      FROM orders o WHERE o.status = 'ready' AND o.handover_failures < ?
      ORDER BY distance_meters NULLS LAST, o.ready_since, o.id LIMIT ?`,

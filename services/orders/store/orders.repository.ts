@@ -36,7 +36,7 @@ export const LINES = `
    FROM order_lines l WHERE l.order_id = o.id)`;
 
 const ORDER = `
-  SELECT o.id, o.version, o.status, o.payment_status, o.customer_id, o.customer_name, o.customer_phone, o.partner,
+  SELECT o.id, o.number, o.version, o.status, o.payment_status, o.customer_id, o.customer_name, o.customer_phone, o.partner,
     o.deliverer_id, o.currency, o.fee_minor, o.total_minor, o.paid_minor, o.refunded_minor, o.refund_pending_minor,
     o.refund_failed_minor, o.address, o.note, o.bank_id, o.checkout_url, o.pay_by, o.deadline_at, o.alerted_at,
     o.partner_notified_at, o.notice_problem, o.ready_at, o.ready_said_at, o.ready_since, o.closed_at, o.reason, o.rejection,
@@ -86,17 +86,21 @@ export async function lockOrder(trx: Db, id: string): Promise<void> {
   await row(trx, "SELECT id FROM orders WHERE id = ? FOR NO KEY UPDATE", [id]);
 }
 
-/** Inserts an order with its lines and the first line of its history. @returns false if the order exists already */
+/**
+ * Inserts an order with its lines and the first line of its history.
+ * @returns false if the order exists already
+ * @throws the database's error 23505 with the constraint `NUMBER_KEY` if a concurrent order of the partner has its number
+ */
 export async function insertOrder(trx: Db, decision: Decision, traceparent?: string): Promise<boolean> {
   const { next: order, transition } = decision;
   const { customer, partner } = order;
   const count = await affected(
     trx,
     `WITH made AS (
-       INSERT INTO orders (id, version, status, payment_status, customer_id, customer_name, customer_phone,
+       INSERT INTO orders (id, number, version, status, payment_status, customer_id, customer_name, customer_phone,
          partner_id, partner, pickup_latitude, pickup_longitude, currency, fee_minor, total_minor, address, note,
          bank_id, pay_by, deadline_at, reconcile_at, traceparent, created_at, updated_at)
-       VALUES (:id, :version, :status, :paymentStatus, :customerId, :customerName, :customerPhone,
+       VALUES (:id, :number, :version, :status, :paymentStatus, :customerId, :customerName, :customerPhone,
          :partnerId, :partner::jsonb, :pickupLatitude, :pickupLongitude, :currency, :feeMinor, :totalMinor,
          :address::jsonb, :note, :bankId, :payBy, :deadlineAt, :pollAt, :traceparent, :createdAt, :updatedAt)
        ON CONFLICT (id) DO NOTHING RETURNING id),
@@ -109,6 +113,7 @@ export async function insertOrder(trx: Db, decision: Decision, traceparent?: str
      SELECT :transitionId, made.id, 1, :type, :status, :actor, :traceId, :createdAt FROM made`,
     {
       id: order.id,
+      number: order.number ?? null,
       version: order.version,
       status: order.status,
       paymentStatus: order.paymentStatus,
@@ -292,6 +297,33 @@ export function orderFromRow(found: OrderRow): LoadedOrder {
 }
 
 export { ORDER as ORDER_SELECT };
+
+/** The unique index of order numbers. */
+export const NUMBER_KEY = "orders_number_key";
+
+/**
+ * The database's clock, and the first of these numbers that no order of the partner has had for a day. The index of
+ * numbers is unique for a UTC day, so a day of the partner's own never has a number twice. `IS FALSE` prevents a join with
+ * all orders of the partner.
+ * @returns no number if all candidates are taken
+ */
+export async function nowAndNumber(
+  db: Db,
+  partnerId: string,
+  candidates: readonly string[],
+): Promise<{ nowMs: number; number?: string }> {
+  const found = await row<{ now: string; number?: string }>(
+    db,
+    `SELECT clock_timestamp() AS now,
+       (SELECT c.number FROM unnest(?::text[]) WITH ORDINALITY AS c(number, place)
+        WHERE (EXISTS (SELECT 1 FROM orders o WHERE o.number = c.number AND o.partner_id = ?
+          AND o.created_at > now() - interval '1 day')) IS FALSE
+        ORDER BY c.place LIMIT 1) AS number`,
+    [candidates, partnerId],
+  );
+  const { now, number } = found as { now: string; number?: string };
+  return { nowMs: Date.parse(now), ...(number !== undefined && { number }) };
+}
 
 /** The database's clock, in milliseconds of Unix time. All deadlines use this clock. */
 export async function databaseNowMs(db: Db): Promise<number> {

@@ -6,6 +6,7 @@ import { type CustomerColumns, customerFrom, LINES, type Reader } from "./orders
 export type ShownOrder = Pick<
   Order,
   | "id"
+  | "number"
   | "version"
   | "status"
   | "paymentStatus"
@@ -35,7 +36,7 @@ export type ShownOrder = Pick<
 export type ShownRow = Omit<ShownOrder, "customer"> & CustomerColumns;
 
 export const SHOWN_ORDER = `
-  SELECT o.id, o.version, o.status, o.payment_status, o.customer_id, o.customer_name, o.customer_phone, o.partner,
+  SELECT o.id, o.number, o.version, o.status, o.payment_status, o.customer_id, o.customer_name, o.customer_phone, o.partner,
     o.deliverer_id, o.currency, o.fee_minor, o.total_minor, o.paid_minor, o.refunded_minor, o.address, o.note, o.bank_id,
     o.checkout_url, o.deadline_at, o.ready_at, o.closed_at, o.reason, o.rejection, o.proof_photo_id, o.created_at, o.updated_at,
     ${LINES} AS lines
@@ -58,11 +59,11 @@ export async function findShownOrders(
   db: Db,
   wanted: readonly WantedOrder[],
 ): Promise<ReadonlyMap<string, ShownOrder>> {
-  const found = await rows<ShownRow & { number: number }>(
+  const found = await rows<ShownRow & { place: number }>(
     db,
-    `SELECT wanted.number, found.*
+    `SELECT wanted.place, found.*
      FROM unnest(:orderIds::uuid[], :all::boolean[], :personIds::uuid[], :delivererIds::uuid[], :partnerIds::uuid[])
-       WITH ORDINALITY AS wanted(order_id, sees_all, person_id, deliverer_id, partner_id, number)
+       WITH ORDINALITY AS wanted(order_id, sees_all, person_id, deliverer_id, partner_id, place)
      CROSS JOIN LATERAL (${SHOWN_ORDER}
        WHERE o.id = wanted.order_id AND (wanted.sees_all OR o.customer_id = wanted.person_id
          OR o.deliverer_id = wanted.deliverer_id OR o.partner_id = wanted.partner_id) IS TRUE
@@ -78,7 +79,7 @@ export async function findShownOrders(
     },
   );
   return new Map(
-    found.map(({ number, ...row }) => [textOf(wanted[number - 1] as WantedOrder), shownFromRow(row)]),
+    found.map(({ place, ...row }) => [textOf(wanted[place - 1] as WantedOrder), shownFromRow(row)]),
   );
 }
 

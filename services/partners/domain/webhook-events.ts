@@ -16,9 +16,10 @@ export type WebhookEvent = keyof typeof webhookUrgencies;
 
 /** The order to prepare: lines, first name of the customer, deadline to accept and callback URL. */
 export function preparationBody(message: Message<"order.paid">, callbackUrl: string): string {
-  const { orderId, partnerId, version, customer, lines, note, deadlineAt } = message.data;
+  const { orderId, number, partnerId, version, customer, lines, note, deadlineAt } = message.data;
   return bodyOf(message, {
     order_id: orderId,
+    number,
     partner_id: partnerId,
     version,
     customer: { first_name: firstNameOf(customer.name) },
@@ -36,9 +37,10 @@ export function preparationBody(message: Message<"order.paid">, callbackUrl: str
 
 /** A change of an order that the partner knows. */
 export function informationBody(message: Message<WebhookEvent>): string {
-  const { orderId, partnerId, version, status, previousStatus, reason } = message.data;
+  const { orderId, number, partnerId, version, status, previousStatus, reason } = message.data;
   return bodyOf(message, {
     order_id: orderId,
+    number,
     partner_id: partnerId,
     version,
     status,

@@ -100,6 +100,18 @@ export const findPosition: typeof real.findPosition = (db, orderId) =>
     ),
   );
 
+export const nowAndNumber: typeof real.nowAndNumber = (db, partnerId, candidates) =>
+  statement(db, (view) => {
+    const taken = new Set(
+      view
+        .all<OrderRecord>("orders")
+        .filter(([, { partner }]) => partner.id === partnerId)
+        .map(([, { number }]) => number),
+    );
+    const number = candidates.find((one) => !taken.has(one));
+    return { nowMs: view.clockMs, ...(number !== undefined && { number }) };
+  });
+
 export const databaseNowMs: typeof real.databaseNowMs = (db) => statement(db, (view) => view.clockMs);
 
 export const insertCallback: typeof real.insertCallback = (trx, callback) =>

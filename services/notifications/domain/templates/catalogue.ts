@@ -89,6 +89,13 @@ export interface Amount {
   currency: string;
 }
 
+/** The input of a text about a refund. */
+export interface RefundTextInput {
+  amount: Amount;
+  /** The number of the order. */
+  number?: string;
+}
+
 /** A condition that needs an operator's attention. */
 export interface Alert {
   kind: string;

@@ -1,5 +1,6 @@
 import type { Language } from "./catalogue.ts";
 
+const number = "[[ Bestellung {{number}}.]]";
 const reason = "[[ Grund: {{reason}}]]";
 const readyIn = "[[ Voraussichtlich fertig in etwa {{ready_in_minutes}} Min.]]";
 const refund = "[[ Sie erhalten {{refund}} zurück.]]";
@@ -10,63 +11,63 @@ export const de: Language = {
   texts: {
     "order.paid:customer": {
       title: "Zahlung eingegangen",
-      body: "{{total}} für Ihre Bestellung bei {{partner}} sind da. Der Partner weiß Bescheid.",
+      body: `{{total}} für Ihre Bestellung bei {{partner}} sind da. Der Partner weiß Bescheid.${number}`,
     },
     "order.accepted:customer": {
       title: "{{partner}} bereitet Ihre Bestellung zu",
-      body: `Ihre Bestellung wurde angenommen.${readyIn}`,
+      body: `Ihre Bestellung wurde angenommen.${readyIn}${number}`,
     },
     "order.rejected:customer": {
       title: "Ihre Bestellung wurde abgelehnt",
-      body: `{{partner}} kann sie nicht zubereiten.${reason}${refund}`,
+      body: `{{partner}} kann sie nicht zubereiten.${reason}${refund}${number}`,
     },
     "order.ready:customer": {
       title: "Ihre Bestellung ist fertig",
-      body: "{{partner}} hat sie eingepackt. Ein Kurier holt sie in Kürze ab.",
+      body: `{{partner}} hat sie eingepackt. Ein Kurier holt sie in Kürze ab.${number}`,
     },
     "order.delayed:customer": {
       title: "Ihre Bestellung dauert länger",
-      body: `{{partner}} braucht mehr Zeit.${readyIn}${reason}`,
+      body: `{{partner}} braucht mehr Zeit.${readyIn}${reason}${number}`,
     },
     "order.delayed:deliverer": {
       title: "Eine Ihrer Lieferungen dauert länger",
-      body: `{{partner}} braucht mehr Zeit.${readyIn}`,
+      body: `{{partner}} braucht mehr Zeit.${readyIn}${number}`,
     },
     "order.assigned:customer": {
       title: "Ihre Bestellung ist unterwegs",
-      body: "{{deliverer|Ein Kurier}} bringt Ihre Bestellung von {{partner}}. Nennen Sie Ihre PIN erst an der Tür.",
+      body: `{{deliverer|Ein Kurier}} bringt Ihre Bestellung von {{partner}}. Nennen Sie Ihre PIN erst an der Tür.${number}`,
     },
     "order.assigned:deliverer": {
       title: "Die Lieferung gehört Ihnen",
-      body: "Abholen bei {{partner}}, {{pickup}}. Bringen nach {{destination}}.",
+      body: `Abholen bei {{partner}}, {{pickup}}. Bringen nach {{destination}}.${number}`,
     },
     "order.released:customer": {
       title: "Wir suchen einen anderen Kurier",
-      body: "Ihre Bestellung von {{partner}} ist fertig und wartet auf den nächsten Kurier.",
+      body: `Ihre Bestellung von {{partner}} ist fertig und wartet auf den nächsten Kurier.${number}`,
     },
     "order.delivered:customer": {
       title: "Zugestellt",
-      body: "Guten Appetit und viel Freude, {{first_name}}! Ihre Bestellung von {{partner}} wurde übergeben.",
+      body: `Guten Appetit und viel Freude, {{first_name}}! Ihre Bestellung von {{partner}} wurde übergeben.${number}`,
     },
     "order.failed:customer": {
       title: "Ihre Bestellung konnte nicht zugestellt werden",
-      body: `Die Bestellung von {{partner}} hat Sie nicht erreicht.${reason}`,
+      body: `Die Bestellung von {{partner}} hat Sie nicht erreicht.${reason}${number}`,
     },
     "order.cancelled:customer": {
       title: "Ihre Bestellung wurde storniert",
-      body: `Die Bestellung von {{partner}} kommt nicht.${reason}${refund}`,
+      body: `Die Bestellung von {{partner}} kommt nicht.${reason}${refund}${number}`,
     },
     "order.cancelled:deliverer": {
       title: "Eine Lieferung wurde storniert",
-      body: `Die Bestellung von {{partner}} muss nicht mehr zugestellt werden.${reason}`,
+      body: `Die Bestellung von {{partner}} muss nicht mehr zugestellt werden.${reason}${number}`,
     },
     "order.expired:customer": {
       title: "Ihre Bestellung ist verfallen",
-      body: "Die Bestellung von {{partner}} wurde nicht rechtzeitig bezahlt. Sie können jederzeit neu bestellen.",
+      body: `Die Bestellung von {{partner}} wurde nicht rechtzeitig bezahlt. Sie können jederzeit neu bestellen.${number}`,
     },
     "refund.completed:customer": {
       title: "Ihr Geld ist unterwegs zu Ihnen",
-      body: "{{amount}} wurden erstattet. Bis Ihre Bank es zeigt, können einige Tage vergehen.",
+      body: `{{amount}} wurden erstattet. Bis Ihre Bank es zeigt, können einige Tage vergehen.${number}`,
     },
     "alert.raised:admin": {
       title: "Alarm: {{kind}}",

@@ -1,5 +1,6 @@
 import type { Language } from "./catalogue.ts";
 
+const number = "[[ Order {{number}}.]]";
 const reason = "[[ Reason: {{reason}}]]";
 const readyIn = "[[ It should be ready in about {{ready_in_minutes}} min.]]";
 const refund = "[[ You get {{refund}} back.]]";
@@ -10,63 +11,63 @@ export const en: Language = {
   texts: {
     "order.paid:customer": {
       title: "Payment received",
-      body: "{{total}} for your order from {{partner}} arrived. The partner has been told.",
+      body: `{{total}} for your order from {{partner}} arrived. The partner has been told.${number}`,
     },
     "order.accepted:customer": {
       title: "{{partner}} is preparing your order",
-      body: `Your order was accepted.${readyIn}`,
+      body: `Your order was accepted.${readyIn}${number}`,
     },
     "order.rejected:customer": {
       title: "Your order was declined",
-      body: `{{partner}} cannot prepare it.${reason}${refund}`,
+      body: `{{partner}} cannot prepare it.${reason}${refund}${number}`,
     },
     "order.ready:customer": {
       title: "Your order is ready",
-      body: "{{partner}} has packed it. A courier will collect it shortly.",
+      body: `{{partner}} has packed it. A courier will collect it shortly.${number}`,
     },
     "order.delayed:customer": {
       title: "Your order takes longer",
-      body: `{{partner}} needs more time.${readyIn}${reason}`,
+      body: `{{partner}} needs more time.${readyIn}${reason}${number}`,
     },
     "order.delayed:deliverer": {
       title: "An order of yours takes longer",
-      body: `{{partner}} needs more time.${readyIn}`,
+      body: `{{partner}} needs more time.${readyIn}${number}`,
     },
     "order.assigned:customer": {
       title: "Your order is on its way",
-      body: "{{deliverer|A courier}} brings your order from {{partner}}. Tell your PIN only at the door.",
+      body: `{{deliverer|A courier}} brings your order from {{partner}}. Tell your PIN only at the door.${number}`,
     },
     "order.assigned:deliverer": {
       title: "The delivery is yours",
-      body: "Collect at {{partner}}, {{pickup}}. Deliver to {{destination}}.",
+      body: `Collect at {{partner}}, {{pickup}}. Deliver to {{destination}}.${number}`,
     },
     "order.released:customer": {
       title: "We are looking for another courier",
-      body: "Your order from {{partner}} is ready and waits for the next courier.",
+      body: `Your order from {{partner}} is ready and waits for the next courier.${number}`,
     },
     "order.delivered:customer": {
       title: "Delivered",
-      body: "Enjoy it, {{first_name}}! Your order from {{partner}} was handed over.",
+      body: `Enjoy it, {{first_name}}! Your order from {{partner}} was handed over.${number}`,
     },
     "order.failed:customer": {
       title: "Your order could not be delivered",
-      body: `The order from {{partner}} did not reach you.${reason}`,
+      body: `The order from {{partner}} did not reach you.${reason}${number}`,
     },
     "order.cancelled:customer": {
       title: "Your order was cancelled",
-      body: `The order from {{partner}} will not come.${reason}${refund}`,
+      body: `The order from {{partner}} will not come.${reason}${refund}${number}`,
     },
     "order.cancelled:deliverer": {
       title: "A delivery was cancelled",
-      body: `The order from {{partner}} is no longer to be delivered.${reason}`,
+      body: `The order from {{partner}} is no longer to be delivered.${reason}${number}`,
     },
     "order.expired:customer": {
       title: "Your order has expired",
-      body: "The order from {{partner}} was not paid in time. You can order again at any moment.",
+      body: `The order from {{partner}} was not paid in time. You can order again at any moment.${number}`,
     },
     "refund.completed:customer": {
       title: "Your money is on its way back",
-      body: "You get {{amount}} back. Your bank may take some days to show it.",
+      body: `You get {{amount}} back. Your bank may take some days to show it.${number}`,
     },
     "alert.raised:admin": {
       title: "Alert: {{kind}}",

@@ -78,8 +78,14 @@ const undoDays = {
   optional: true,
 } as const;
 
-const toCustomer = [partner, total, firstName];
-const toDeliverer = [partner, pickup, destination, maybeFirstName];
+const number = {
+  name: "number",
+  about: "the order's short number",
+  example: "K7-042",
+  optional: true,
+} as const;
+const toCustomer = [partner, number, total, firstName];
+const toDeliverer = [partner, number, pickup, destination, maybeFirstName];
 
 /** The placeholders of each event, for built-in templates and overrides. */
 export const placeholdersByEvent: Readonly<Record<TemplateEvent, readonly Placeholder[]>> = {
@@ -99,6 +105,7 @@ export const placeholdersByEvent: Readonly<Record<TemplateEvent, readonly Placeh
   "order.expired:customer": toCustomer,
   "refund.completed:customer": [
     { name: "amount", about: "what was given back", example: "€24.50" },
+    number,
     maybeFirstName,
   ],
   "alert.raised:admin": [

@@ -3,13 +3,13 @@ import { decimalText, minorUnitDigits } from "../../../../lib/money.ts";
 import { shorten } from "../../../../lib/text.ts";
 import {
   type Alert,
-  type Amount,
   type DirectTemplate,
   directTemplates,
   type Format,
   type Language,
   type OrderEvent,
   type OrderTextInput,
+  type RefundTextInput,
   type Template,
   type TemplateChannel,
   type TemplateEvent,
@@ -81,12 +81,12 @@ export function renderOrder(
 }
 
 export function renderRefund(
-  amount: Amount,
+  refund: RefundTextInput,
   firstName: string | undefined,
   language: string,
   options = PUSH_DEFAULTS,
 ): RenderedText {
-  const values = (format: Format) => refundValues(amount, firstName, format);
+  const values = (format: Format) => refundValues(refund, firstName, format);
   return renderText("refund.completed:customer", values, language, options);
 }
 

@@ -1,4 +1,4 @@
-import type { Alert, Amount, Format, OrderTextInput } from "./catalogue.ts";
+import type { Alert, Format, OrderTextInput, RefundTextInput } from "./catalogue.ts";
 import type { Values } from "./render-template.ts";
 
 const MINUTE_MS = 60_000;
@@ -11,6 +11,7 @@ export function orderValues({ order, at, firstName, deliverer }: OrderTextInput,
   return {
     first_name: firstName,
     partner: order.partnerTitle,
+    number: order.number,
     total: money(order.total),
     reason: reasonOf(order, format),
     ready_in_minutes: readyAt && readyAt > at ? String(minutesBetween(at, readyAt)) : undefined,
@@ -21,8 +22,12 @@ export function orderValues({ order, at, firstName, deliverer }: OrderTextInput,
   };
 }
 
-export function refundValues(amount: Amount, firstName: string | undefined, { money }: Format): Values {
-  return { amount: money(amount), first_name: firstName };
+export function refundValues(
+  { amount, number }: RefundTextInput,
+  firstName: string | undefined,
+  { money }: Format,
+): Values {
+  return { amount: money(amount), number, first_name: firstName };
 }
 
 export function alertValues({ kind, subject, detail }: Alert, firstName: string): Values {

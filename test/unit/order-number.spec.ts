@@ -1,0 +1,25 @@
+import { describe, expect, it } from "@jest/globals";
+import { orderNumber } from "../../contracts/shared.ts";
+import { newId } from "../../lib/ids.ts";
+import { numberCandidates } from "../../services/orders/domain/order-number.ts";
+
+const ORDERS = 2_000;
+
+describe("the numbers that an order may get", () => {
+  it("are short, follow from its id, and get longer the more are taken", () => {
+    const id = newId();
+    const numbers = numberCandidates(id);
+    expect(numberCandidates(id)).toEqual(numbers);
+    expect(numbers.map((number) => number.length)).toEqual([6, 6, 6, 7, 9]);
+    expect(new Set(numbers).size).toBe(numbers.length);
+    for (const number of numbers) expect(number).toMatch(orderNumber.pattern);
+  });
+
+  it("are spread over all prefixes and digits", () => {
+    const first = Array.from({ length: ORDERS }, () => numberCandidates(newId())[0] as string);
+    // Of 2,000 draws out of 230,000 numbers, about nine are repeats.
+    expect(new Set(first).size).toBeGreaterThan(ORDERS - 50);
+    expect(new Set(first.map((number) => number[0])).size).toBe(23);
+    for (const place of [1, 3, 4, 5]) expect(new Set(first.map((number) => number[place])).size).toBe(10);
+  });
+});
