@@ -34,9 +34,10 @@ export async function startPlatform(
   settings: Record<string, string> = {},
 ): Promise<RunningPlatform> {
   const started = performance.now();
-  const child = spawn(process.execPath, startArguments(), {
+  const { words, env } = startCommand();
+  const child = spawn(process.execPath, words, {
     cwd: ROOT,
-    env: { ...process.env, DATA_DIR: dataDir, ...FREE_PORTS, ...NO_LIMITS, ...settings },
+    env: { ...process.env, ...env, DATA_DIR: dataDir, ...FREE_PORTS, ...NO_LIMITS, ...settings },
     stdio: ["ignore", "ignore", "inherit"],
   });
   const file = join(dataDir, "platform.json");
@@ -66,9 +67,14 @@ export async function startPlatform(
 }
 
 /** The command of `npm start` without npm, so that the process can be measured. */
-function startArguments(): string[] {
+function startCommand(): { words: string[]; env: Record<string, string> } {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
-  return (scripts.start as string).split(" ").slice(1);
+  const all = (scripts.start as string).split(" ");
+  const node = all.indexOf("node");
+  return {
+    words: all.slice(node + 1),
+    env: Object.fromEntries(all.slice(0, node).map((one) => one.split("="))),
+  };
 }
 
 const FREE_PORTS = { PORT: "0", OPS_PORT: "0", SANDBOX_PORT: "0" };

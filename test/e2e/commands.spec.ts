@@ -75,7 +75,7 @@ describe("the scripts that read settings", () => {
 
   it.each(["start", "dev", "demo", "seed", "repl", "migrate", "admin:create", "rebuild", "clean"])(
     "npm run %s reads .env first",
-    (name) => expect(scripts[name]).toMatch(/^node --import \.\/platform\/env-file\.js /),
+    (name) => expect(scripts[name]).toMatch(/^(?:MALLOC_\w+=\d+ )*node --import \.\/platform\/env-file\.js /),
   );
 
   it.each([
