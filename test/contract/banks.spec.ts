@@ -97,7 +97,7 @@ describe("the sandbox's adapter, while a secret is rolled", () => {
   });
 });
 
-describe("the sandbox's adapter, told", () => {
+describe("the sandbox's adapter, given a report", () => {
   const AT_SECONDS = 1_800_000_000;
   const bank = openBank("sandbox", settings, "http://127.0.0.1:9");
   const good = {

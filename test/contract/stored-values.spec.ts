@@ -51,11 +51,11 @@ function estranged(rule: AnyRule, value: unknown): unknown {
 const refused = (rule: AnyRule) => validatorOf(rule)(estranged(rule, exampleOf(rule)));
 
 describe("values that the platform has stored", () => {
-  it.each(inner)("are taken by the inner action %s whatever form they have", (_, { params }) => {
+  it.each(inner)("are accepted by the inner action %s in any form", (_, { params }) => {
     expect(refused(params as AnyRule)).toEqual([]);
   });
 
-  it.each(Object.entries(messages))("are taken by the message %s whatever form they have", (_, data) => {
+  it.each(Object.entries(messages))("are accepted by the message %s in any form", (_, data) => {
     expect(refused(data as AnyRule)).toEqual([]);
   });
 

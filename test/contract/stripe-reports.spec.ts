@@ -7,7 +7,7 @@ import { stripeEvent, stripeFixture, stripeSignature } from "../support/stripe-e
 const MUTATIONS = 10_000;
 const previous = `whsec_${"p".repeat(32)}`;
 
-describe("Stripe's adapter, told", () => {
+describe("Stripe's adapter, given a report", () => {
   const bank = opened("http://127.0.0.1:9");
   const told = (body: string, change: Partial<Callback> & { secrets?: string[] } = {}) => {
     const { secrets = [secret], now = Date.now(), ...rest } = change;

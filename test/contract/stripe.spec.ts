@@ -53,7 +53,7 @@ describe("openBank of stripe", () => {
   });
 });
 
-describe("Stripe's adapter, its requests", () => {
+describe("Stripe's adapter, in its requests", () => {
   async function withStripe<T>(
     work: (bank: Bank, stripe: Awaited<ReturnType<typeof startStripe>>) => Promise<T>,
   ): Promise<T> {
@@ -146,7 +146,7 @@ describe("Stripe's adapter, its requests", () => {
     });
   });
 
-  it("keeps the page open half an hour and a minute longer than it is to be paid, else as long as Stripe does", async () => {
+  it("keeps the page open half an hour and a minute beyond the time to pay, else as long as Stripe does", async () => {
     await withStripe(async (bank, stripe) => {
       const endOf = async (more: object) => {
         const { reference = "" } = await bank.openCheckout(request(more));
@@ -160,7 +160,7 @@ describe("Stripe's adapter, its requests", () => {
     });
   });
 
-  it("about the order of a refund, says what it was told, and nothing where it was told nothing", async () => {
+  it("findRefund of the order sends the given references only", async () => {
     await withStripe(async (bank, stripe) => {
       const { checkoutUrl, reference } = await bank.openCheckout(request());
       stripe.pay(checkoutUrl);
@@ -176,7 +176,7 @@ describe("Stripe's adapter, its requests", () => {
     });
   });
 
-  it("finds a refund among more than a page of them, and none that is not there", async () => {
+  it("finds a refund among several pages, and no unknown one", async () => {
     await withStripe(async (bank, stripe) => {
       const { checkoutUrl, reference } = await bank.openCheckout(request());
       stripe.pay(checkoutUrl);
@@ -210,7 +210,7 @@ describe("Stripe's adapter, its requests", () => {
     ["failed", "r".repeat(200), { state: "failed", reason: "r".repeat(200) }],
     ["failed", "r".repeat(201), { state: "failed", reason: `${"r".repeat(199)}…` }],
     ["pondered", null, "unclear"],
-  ])("about a refund that is %s for %p, says %j", async (status, why, expected) => {
+  ])("reports a refund that is %s for %p as %j", async (status, why, expected) => {
     await withStripe(async (bank, stripe) => {
       const { checkoutUrl, reference } = await bank.openCheckout(request());
       stripe.pay(checkoutUrl);
@@ -234,7 +234,7 @@ describe("Stripe's adapter, its requests", () => {
     ["has received nothing", {}, { amount_received: 0 }, "unreadable"],
     ["has no name", {}, { id: "" }, "unreadable"],
     ["is in what is no currency", {}, { currency: "xxx" }, "unreadable"],
-  ])("about a payment that %s, tells it as it is", async (_, session, intent, expected) => {
+  ])("reports a payment that %s", async (_, session, intent, expected) => {
     await withStripe(async (bank, stripe) => {
       const { checkoutUrl, reference = "" } = await bank.openCheckout(request());
       stripe.pay(checkoutUrl);
@@ -264,7 +264,7 @@ describe("Stripe's adapter, its requests", () => {
     });
   });
 
-  it("for a page that Stripe shows no more, has none", async () => {
+  it("for a page that Stripe no longer shows, returns none", async () => {
     await withStripe(async (bank, stripe) => {
       const asked = request();
       const { reference = "" } = await bank.openCheckout(asked);
@@ -273,7 +273,7 @@ describe("Stripe's adapter, its requests", () => {
     });
   });
 
-  it("an order whose name could end the question, asks about this name alone", async () => {
+  it("with an order id that could end the search expression, searches for this id alone", async () => {
     await withStripe(async (bank) => {
       const asked = request({ orderId: "o" });
       await bank.openCheckout(asked);
@@ -281,7 +281,7 @@ describe("Stripe's adapter, its requests", () => {
     });
   });
 
-  it("offers no way to pay whose money comes days later, and leaves the others to the Dashboard", async () => {
+  it("offers no payment methods whose money takes days, and leaves the others to the Dashboard", async () => {
     await withStripe(async (bank, stripe) => {
       const { reference = "" } = await bank.openCheckout(request());
       const excluded = stripe.sessions.get(reference)?.excluded;
@@ -291,7 +291,7 @@ describe("Stripe's adapter, its requests", () => {
     });
   });
 
-  it("for a page of an order that can be paid for a second more, asks for no time that Stripe refuses", async () => {
+  it("with a second left to pay, requests no expiry that Stripe refuses", async () => {
     await withStripe(async (bank) => {
       for (const leftMs of [1_000, 1_800_000]) {
         const checkout = bank.openCheckout(request({ payBy: new Date(Date.now() + leftMs).toISOString() }));
@@ -300,7 +300,7 @@ describe("Stripe's adapter, its requests", () => {
     });
   });
 
-  it("again under one key for another amount, is told so and does not take the old page for the new", async () => {
+  it("called again under one key with another amount, is refused and does not return the old page", async () => {
     await withStripe(async (bank) => {
       const asked = request();
       await bank.openCheckout(asked);

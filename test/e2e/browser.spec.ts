@@ -64,7 +64,7 @@ describe("the documentation page", () => {
 
 describe("the checkout page", () => {
   it(
-    "of a pending order, declines without taking anything, then takes the money",
+    "of a pending order, declines without taking money, then takes it",
     async () => {
       const shop = await kitchen(api, await admin(api), [{ price: 950 }]);
       const { check_id } = await check(api, me, shop, [1]);

@@ -149,7 +149,7 @@ describe("a genuine callback", () => {
   });
 
   it.each([["bank", fromBank] as const, ["partner", fromPartner] as const])(
-    "of a %s that is larger than 64 KB, answers 413 before anybody looks at its signature",
+    "of a %s that is larger than 64 KB, answers 413 before its signature is checked",
     async (_, make) => {
       const callback = make();
       const body = Buffer.concat([callback.body, Buffer.alloc(64 * 1024, " ")]);

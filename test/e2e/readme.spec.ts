@@ -44,7 +44,7 @@ describe("the README's order in five calls", () => {
 });
 
 describe("the commands on pages of docs", () => {
-  it("for a text of the operator's own, run beside the platform, store a draft and show how it reads", async () => {
+  it("for a template override, beside the platform, store a draft and show its preview", async () => {
     const api = await connect();
     const stdout = await shell(blockOf("docs/notifications.md", "curl -s $API/templates"), {
       API: `${api.url}/api/v1`,
@@ -58,7 +58,7 @@ describe("the commands on pages of docs", () => {
     });
   }, 180_000);
 
-  it("for a VAPID pair, print keys of the lengths that browsers and RFC 8292 want", async () => {
+  it("for a VAPID pair, print keys of the lengths that browsers and RFC 8292 require", async () => {
     const printed = await shell(blockOf("docs/operating.md", "node -e 'const k"));
     const keys = Object.fromEntries(
       [...printed.matchAll(/(\w+): '([\w-]+)'/g)].map(([, name, key]) => [name, key]),

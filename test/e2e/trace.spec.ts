@@ -68,14 +68,14 @@ describe("scenario 5 is one trace", () => {
     }
   });
 
-  it("in which the bank is asked for its page, as the header on the wire says", async () => {
+  it("with the request for the bank's page, as the header on the wire shows", async () => {
     const call = await last(down((await orderConfirmed()).spanId, "CLIENT POST"));
     expect(traced.asked.filter(([path]) => path === "POST /checkouts")).toEqual([
       ["POST /checkouts", traceparentOf(call)],
     ]);
   });
 
-  it("in which the bank is asked to give back what was too much, by a worker that nobody waits for", async () => {
+  it("with the request to refund the excess, by a worker in the background", async () => {
     const refund = await last(down((await orderConfirmed()).spanId, "INTERNAL refund"));
     const call = await last(down(refund.spanId, "CLIENT POST"));
     expect(traced.asked.filter(([path]) => path === "POST /refunds")).toEqual([
@@ -84,7 +84,7 @@ describe("scenario 5 is one trace", () => {
     await down(refund.spanId, "PRODUCER create refund.completed");
   });
 
-  it("in which the payment is received, though the bank brought no context: linked both ways", async () => {
+  it("with the received payment, linked both ways, although the bank sent no context", async () => {
     const received = await paymentReceived();
     const [link] = received.links ?? [];
     expect(link?.traceId).not.toBe(TRACE_ID);
@@ -103,7 +103,7 @@ describe("scenario 5 is one trace", () => {
     expect(back).toEqual([{ traceId: TRACE_ID, spanId: (await orderConfirmed()).spanId }]);
   });
 
-  it("in which the message brings Partners to tell the partner, as the header on the wire says", async () => {
+  it("with the message by which Partners notifies the partner, as the header on the wire shows", async () => {
     const call = await partnerTold();
     expect(traced.told.traceparent).toBe(traceparentOf(call));
     expect(attributes(call)).toMatchObject({
@@ -113,20 +113,20 @@ describe("scenario 5 is one trace", () => {
     });
   });
 
-  it("in which the message reaches each service that listens, from the one span that made it", async () => {
+  it("with the message at each service that handles it, below the one span that created it", async () => {
     const { spanId } = await last(down((await paymentReceived()).spanId, "PRODUCER create order.paid"));
     for (const group of ["orders", "partners", "notifications"]) {
       await down(spanId, `CONSUMER process order.paid @${group}`);
     }
   });
 
-  it("which the partner continues by its callback: to Partners by bridge, to Orders by transporter", async () => {
+  it("with the partner's callback: to Partners by bridge, to Orders by transporter", async () => {
     const spans = await down((await partnerTold()).spanId, ...CALLBACK, "PRODUCER create order.accepted");
     const ways = spans.slice(2, 6).map((span) => attributes(span)["rpc.system.name"]);
     expect(ways).toEqual(["grpc", "grpc", "moleculer", "moleculer"]);
   });
 
-  it("and stays one when the partner's callback, too, brings no context", async () => {
+  it("also when the partner's callback has no context", async () => {
     const ready = await last(down((await orderConfirmed()).spanId, "INTERNAL order.ready"));
     await down(ready.spanId, "PRODUCER create order.ready", "CONSUMER process order.ready @notifications");
     const [link] = ready.links ?? [];
@@ -136,7 +136,7 @@ describe("scenario 5 is one trace", () => {
     expect(link?.spanId).toBe(callback?.spanId);
   });
 
-  it("without a gap: every span's parent is there, and nobody else's work", async () => {
+  it("without a gap: every span's parent exists, and no span belongs to other work", async () => {
     await partnerTold();
     await down((await orderConfirmed()).spanId, "INTERNAL order.ready", "PRODUCER create order.ready");
     await eventually(() => {
@@ -151,7 +151,7 @@ describe("scenario 5 is one trace", () => {
     expect(queries.filter((sql) => /SKIP LOCKED|pg_advisory_xact_lock/.test(sql))).toEqual([]);
   });
 
-  it("that the order's history names at each step, also as PostgreSQL has it", async () => {
+  it("named by the order's history at each step, also in PostgreSQL", async () => {
     const steps = ["order.created", "order.paid", "order.accepted", "order.ready"];
     const first = (items: { type: string; trace_id: string }[]) =>
       items.filter(({ type }) => steps.includes(type)).map(({ type, trace_id }) => [type, trace_id]);
@@ -172,7 +172,7 @@ describe("scenario 5 is one trace", () => {
 });
 
 describe("a refusal", () => {
-  it("stands with the catalogue's code on each span on its way, and its problem names the trace", async () => {
+  it("has the catalogue's code on each span on its way, and its problem names the trace", async () => {
     const { check_id } = await check(traced.api, traced.me, traced.shop);
     const { body } = await confirm(traced, check_id, newId(), {
       traceparent: `00-${OTHER_TRACE_ID}-${APP_SPAN_ID}-01`,
@@ -197,7 +197,7 @@ describe("a refusal", () => {
     expect(call?.events?.map(exportedAttributes)).toMatchObject([{ "exception.type": "BANK_INACTIVE" }]);
   });
 
-  it("of the gateway itself, in a request without context, names the trace that it made", async () => {
+  it("of the gateway itself, for a request without context, names the trace that it created", async () => {
     const { body } = await confirm(traced, "no-id", traced.bankId);
     expect(body.code).toBe("validation_error");
     const [request] = await eventually(() =>

@@ -102,9 +102,9 @@ function repeated(values: (string | undefined)[]): (string | undefined)[] {
 
 const KEPT = { doubled: [], lost: [], invented: [] };
 
-describe("a process that is killed with -9", () => {
+describe("a process that is killed by SIGKILL", () => {
   it(
-    "at every point between change, hand-over, effect and acknowledgement, loses nothing and doubles nothing",
+    "at any point between change, publication, effect and acknowledgement, loses and duplicates nothing",
     async () => {
       const { run, passLeases, broken, kitchen, stop } = await stage();
       // In the order of a message's way; the number is the visit that kills, so that others are on their way.
@@ -139,7 +139,7 @@ describe("a process that is killed with -9", () => {
   );
 
   it(
-    "by one of its messages, again and again, gives this one up after five deliveries and no other",
+    "by one of its messages repeatedly, makes this one a dead letter after five deliveries, and no other",
     async () => {
       const { run, passLeases, broken, kitchen, stop } = await stage();
       const poison = derivedId("change", "3");
@@ -160,7 +160,7 @@ describe("a process that is killed with -9", () => {
   );
 });
 
-describe("the checker of these tests, given a process with a planted fault", () => {
+describe("the checker of these tests, with a planted fault", () => {
   it.each([
     ["early-ack", "relay.sent:2", "lost"],
     ["no-inbox", "relay.published:2", "doubled"],

@@ -103,9 +103,9 @@ async function untilResumed(): Promise<number> {
 /** The lease of whoever was killed is over. */
 const later = () => sql("UPDATE refunds SET next_at = now() WHERE state NOT IN ('completed', 'failed')");
 
-describe("refunds of a service that is killed again and again", () => {
+describe("refunds of a service that is killed repeatedly", () => {
   it(
-    "each go back once, and none is asked for that the bank had done",
+    "are each done once, and none is requested that the bank had done",
     async () => {
       await owed();
       for (const place of ["refund.claimed", "refund.asked:3", "refund.ended:2"]) {
@@ -122,7 +122,7 @@ describe("refunds of a service that is killed again and again", () => {
   );
 
   it(
-    "are found to be asked for twice when the service forgets that it had asked",
+    "are found to be requested twice when the service does not store its request",
     async () => {
       await owed();
       expect(await run("refund.asked")).toBe(KILLED);

@@ -59,7 +59,7 @@ describe("moleculer-grpc, packed and installed in another project, with the code
     rmSync(tarballs, { recursive: true, force: true });
   });
 
-  it("needs about twenty lines for a service of one's own", () => {
+  it("needs about twenty lines for a service", () => {
     const lines = codeBlocks(README, "ts").join("\n").split("\n");
     expect(lines.filter((line) => line.trim() !== "").length).toBeLessThanOrEqual(25);
   });
@@ -69,11 +69,11 @@ describe("moleculer-grpc, packed and installed in another project, with the code
     expect(printed).toContain(`gRPC on 127.0.0.1:${port}`);
   });
 
-  it("answers a client that has the proto file and a credential, and nothing of Moleculer", async () => {
+  it("answers a client that has the proto file and a credential, and no Moleculer", async () => {
     expect(await runClient("Ann")).toBe("Hello Ann");
   });
 
-  it("tells such a client that a parameter is wrong", async () => {
+  it("answers a wrong parameter of such a client with INVALID_ARGUMENT", async () => {
     expect(await runClient("A")).toBe("3 Parameters validation error!");
   });
 

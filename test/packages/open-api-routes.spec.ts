@@ -190,12 +190,12 @@ describe("the OpenAPI mixin", () => {
     expect(split.requestBody?.content["application/json"]?.schema).toMatchObject({ required: ["text"] });
   });
 
-  it("asks for credentials where the route authenticates, and nowhere else", async () => {
+  it("requires credentials if the route authenticates, and otherwise not", async () => {
     expect((await operation("put", "/v1/apart/{id}"))?.security).toEqual([{ bearer: [] }]);
     expect((await operation("get", "/v1/posts"))?.security).toEqual([]);
   });
 
-  it("takes what the action says in `openapi`, and before that what the alias says", async () => {
+  it("uses the action's `openapi`, and before that the alias's", async () => {
     const { put, delete: remove } = (await read()).paths["/v1/posts/{id}"] ?? {};
     expect(put?.summary).toBe("Changes a post");
     expect(remove).toMatchObject({ deprecated: true, summary: "posts.remove" });
@@ -228,7 +228,7 @@ describe("the OpenAPI mixin", () => {
     await eventually(async () => expect(await operation("get", "/v1/auto/authors/list")).toBeUndefined());
   });
 
-  it("without autoAliases, shows an alias of a service that comes later", async () => {
+  it("without autoAliases, shows an alias of a service that starts later", async () => {
     const other = new ServiceBroker({ logger: false });
     const mixins = [ApiGateway as ServiceSchema, OpenApi({ info: { title: "Books", version: "1" } })];
     const routes = [{ path: "/", aliases: { "GET /books": "books.list" } }];

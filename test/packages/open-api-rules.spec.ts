@@ -75,9 +75,9 @@ describe.each(rules)("the rule %j", (rule, expected, refused) => {
   });
 });
 
-describe("a rule that says nothing to a document", () => {
+describe("a rule without an effect on a document", () => {
   it.each(["any", "custom", "class", "function", "of-another-package"])(
-    "of type %s takes any value",
+    "of type %s accepts any value",
     (type) => {
       expect(jsonSchemaOf({ type })).toEqual({});
       expect(exampleOf({ type })).toBeUndefined();
@@ -91,13 +91,13 @@ describe("a rule that says nothing to a document", () => {
     expect(calls).toBe(0);
   });
 
-  it("whose pattern was lost on the way from another node has none", () => {
+  it("whose pattern was lost between nodes has none", () => {
     expect(jsonSchemaOf(JSON.parse(JSON.stringify({ type: "string", pattern: /a/ })))).toEqual({
       type: "string",
     });
   });
 
-  it("with a pattern that ignores case has none, for JSON Schema knows no flags", () => {
+  it("with a pattern that ignores case has none, because JSON Schema has no flags", () => {
     expect(jsonSchemaOf({ type: "string", pattern: /^[a-z]+$/i })).toEqual({ type: "string" });
   });
 

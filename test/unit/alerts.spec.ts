@@ -3,7 +3,7 @@ import { describe, expect, it } from "@jest/globals";
 import { alert, alertFrequency, alertKinds } from "../../contracts/alerts.ts";
 
 describe("an alert", () => {
-  it("whose wording holds anything, is a message that can be sent and stored", () => {
+  it("with any wording, is a message that can be sent and stored", () => {
     const { subject, data } = alert("refund.failed", `${"x".repeat(1_999)}🍕\0`, {
       subject: "re_\ud83c",
       under: "the order",
@@ -17,7 +17,7 @@ describe("an alert", () => {
     });
   });
 
-  it("without any word, says at least its kind", () => {
+  it("without any wording, names at least its kind", () => {
     expect(alert("refund.failed", "\0", { subject: "\n" }).data).toMatchObject({
       subject: "unknown",
       detail: "refund.failed",
@@ -32,11 +32,11 @@ describe("an alert", () => {
     ["hourly", ["order.not_ready", "order.no_deliverer", "order.deliverer_silent", "order.undeliverable"]],
     ["once", ["row.unreadable", "payment.unreadable"]],
     ["each", ["a kind of another version", "toString"]],
-  ])("is told %s: %j", (told, kinds) => {
+  ])("is sent %s: %j", (told, kinds) => {
     expect(kinds.map(alertFrequency)).toEqual(kinds.map(() => told));
   });
 
-  it("of every kind, stands in the page that says what to do", () => {
+  it("of every kind, is in the page that describes the action", () => {
     const page = readFileSync("docs/operating.md", "utf8");
     expect(Object.keys(alertKinds).filter((kind) => !page.includes(`\`${kind}\``))).toEqual([]);
   });

@@ -36,7 +36,7 @@ describe("a body", () => {
     expect(await read([], 5)).toEqual(Buffer.alloc(0));
   });
 
-  it("that is too large, is heard to its end up to 16 MiB, and no further", async () => {
+  it("that is too large, is read to its end up to 16 MiB, and no further", async () => {
     let sent = 0;
     function* endless(mebibytes: number) {
       for (sent = 0; sent < mebibytes; sent++) yield Buffer.alloc(MEBIBYTE);
@@ -47,7 +47,7 @@ describe("a body", () => {
     expect(sent).toBeLessThan(20);
   });
 
-  it("that is announced as larger than what is forgotten, is not waited for", async () => {
+  it("that is announced as larger than that, is not waited for", async () => {
     const silent = Object.assign(new Readable({ read: () => undefined }), {
       headers: { "content-length": String(16 * MEBIBYTE + 1) },
     });
@@ -59,13 +59,13 @@ describe("a body", () => {
     );
   });
 
-  it("that breaks off, is a bad request", async () => {
+  it("that ends early, is a bad request", async () => {
     const broken = new Readable({ read: () => broken.destroy(new Error("aborted")) });
     const asked = readBody(Object.assign(broken, { headers: {} }) as unknown as IncomingMessage, 5);
     await expect(asked).rejects.toMatchObject({ type: "BAD_REQUEST" });
   });
 
-  it("of bytes that are no UTF-8, has no text; a byte order mark is text", () => {
+  it("of bytes that are not UTF-8, has no text; a byte order mark is text", () => {
     expect(textOf(Buffer.from([0xff]))).toBeUndefined();
     expect(textOf(Buffer.from("\ufeffä"))).toBe("\ufeffä");
   });
@@ -107,7 +107,7 @@ describe("a body of JSON", () => {
     expect(parse(text)).toBe(type);
   });
 
-  it("that is no UTF-8, is none", () => {
+  it("that is not UTF-8, is refused", () => {
     expect(outcome(() => parseJson(Buffer.from([0x22, 0xff, 0x22])))).toBe("BAD_JSON");
   });
 
@@ -149,7 +149,7 @@ describe("a media type", () => {
     expect(take({ "content-type": type })).toBe("UNSUPPORTED_MEDIA_TYPE");
   });
 
-  it("that is missing, is none, and the answer says which are taken", () => {
+  it("that is missing, is refused with the accepted ones", () => {
     expect(take({})).toBe("UNSUPPORTED_MEDIA_TYPE");
     const refuse = (types: string[]) => () => requireMediaType({ headers: {} } as IncomingMessage, types);
     expect(refuse(["application/json"])).toThrow("Send application/json in UTF-8.");
@@ -177,7 +177,7 @@ describe("the target of a request", () => {
     ...["", "orders", "//x y", "/ä", "*", "http://x/", "/\u0000", "/\u007f"],
     ...["/%", "/%zz", "/%c3", "/%00", "/a?b=%00", "/a?%c3=1", "/a?b=%"],
     ...["/a?b=1&b=2", "/a?b=1&%62=2", "/a?__proto__=1", "/a?constructor", "/a?%70rototype=1"],
-  ])("%j, is none", (url) => {
+  ])("%j, is refused", (url) => {
     expect(outcome(() => targetOf(url))).toBe("BAD_REQUEST");
   });
 
@@ -198,7 +198,7 @@ describe("headers", () => {
   const many = (count: number) =>
     Array.from({ length: count }, (_, at): [string, string] => [`X-${at}`, "host"]);
 
-  it("of which a second one would be a matter of taste, come once; others as often as they like", () => {
+  it("that may occur once only, are refused twice; others may be repeated", () => {
     expect(refuse([host])).toBe("fine");
     expect(refuse([host, ["Accept", "a"], ["accept", "b"]])).toBe("fine");
     for (const name of ["host", "AUTHORIZATION", "Content-Length", "Idempotency-Key", "If-Match"]) {
@@ -211,12 +211,12 @@ describe("headers", () => {
     expect(refuse([host, ...many(100)])).toBe("HEADERS_TOO_LARGE");
   });
 
-  it("name the host, but for HTTP/1.0", () => {
+  it("contain the host, except in HTTP/1.0", () => {
     expect(refuse([])).toBe("BAD_REQUEST");
     expect(refuse([], { httpVersion: "1.0" })).toBe("fine");
   });
 
-  it("give the request its name, where that can be logged", () => {
+  it("give the request its id, if that can be logged", () => {
     for (const id of ["a", "a:b.c-d_1", "x".repeat(128)]) {
       expect(requestIdOf(request([["X-Request-Id", id]]))).toBe(id);
     }
@@ -226,7 +226,7 @@ describe("headers", () => {
     expect(requestIdOf(request([]))).toMatch(/^[0-9a-f-]{36}$/);
   });
 
-  it("of every answer, ask for HTTPS where there is HTTPS", () => {
+  it("of every answer, require HTTPS where there is HTTPS", () => {
     const names = (https: boolean) => baseHeaders({ https }).map(([name]) => name);
     expect(names(true)).toContain("Strict-Transport-Security");
     expect(names(false)).not.toContain("Strict-Transport-Security");
@@ -250,7 +250,7 @@ describe("headers", () => {
     const page = "https://shop.example";
     const asking = { origin: page, "access-control-request-method": "POST" };
 
-    it("that is allowed, let it read", () => {
+    it("that is allowed, permit it to read", () => {
       const { answered, status, set } = ask([page], { origin: page });
       expect({ answered, status }).toEqual({ answered: false, status: [] });
       expect(set).toEqual({
@@ -260,7 +260,7 @@ describe("headers", () => {
       });
     });
 
-    it("that is allowed and asks beforehand, say what it may send, for ten minutes", () => {
+    it("that is allowed, answer its preflight request with what it may send, for ten minutes", () => {
       const { answered, status, set } = ask([page], asking, "OPTIONS", "/a");
       expect({ answered, status }).toEqual({ answered: true, status: [204] });
       expect(set).toMatchObject({
@@ -270,7 +270,7 @@ describe("headers", () => {
       });
     });
 
-    it("that is not allowed, say nothing, and answer its question all the same", () => {
+    it("that is not allowed, are absent, and its preflight request is answered", () => {
       const other = { ...asking, origin: "https://other.example" };
       expect(ask([page], other, "OPTIONS", "/a")).toEqual({
         ...{ answered: true, status: [204], set: { Vary: "Origin" } },
@@ -280,7 +280,7 @@ describe("headers", () => {
       expect(ask([], { origin: page })).toEqual({ answered: false, status: [], set: {} });
     });
 
-    it("that only asks which methods there are, are no answer to a question beforehand", () => {
+    it("that asks for methods without an origin, are not those of a preflight request", () => {
       expect(ask([page], { origin: page }, "OPTIONS", "/a").answered).toBe(false);
       expect(ask([page], asking, "GET", "/a").answered).toBe(false);
     });

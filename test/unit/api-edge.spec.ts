@@ -36,7 +36,7 @@ describe("client address", () => {
   });
 });
 
-describe("what an address counts against", () => {
+describe("the limit's key of an address", () => {
   it.each([
     ["192.0.2.7", "192.0.2.7"],
     ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"],
@@ -58,7 +58,7 @@ describe("what an address counts against", () => {
 describe("conditions", () => {
   const etag = etagOf('{"a":1}', 7);
 
-  it("of a versioned resource, hold the version that If-Match gives back", () => {
+  it("of a versioned resource, compare the version in If-Match", () => {
     expect(etag).toMatch(/^"7-[\w-]{22}"$/);
     expect(expectedVersion(etag)).toBe(7);
     expect(expectedVersion('"7"')).toBe(7);
@@ -69,7 +69,7 @@ describe("conditions", () => {
   });
 
   it.each(["7", "", '"', '"7', '"7" "8"', "*, *", '"7",'])(
-    "that are none, as If-Match: %s, are bad",
+    "that are malformed, as If-Match: %s, are refused",
     (header) => {
       expect(() => expectedVersion(header)).toThrow(expect.objectContaining({ type: "BAD_REQUEST" }));
     },
@@ -99,7 +99,7 @@ describe("conditions", () => {
     );
   });
 
-  it("of an operation that compares no version, are refused, but for that it is there", () => {
+  it("of an operation without versions, are refused, except that the resource must exist", () => {
     for (const fine of [undefined, "*", " * "]) expect(() => refuseCondition(fine)).not.toThrow();
     for (const header of [etag, ""]) {
       expect(() => refuseCondition(header)).toThrow(expect.objectContaining({ type: "BAD_REQUEST" }));
@@ -118,7 +118,7 @@ describe("conditions", () => {
 });
 
 describe("limits", () => {
-  it("count each subject by itself and begin anew with the minute", async () => {
+  it("count each subject alone and start again with the minute", async () => {
     let nowMs = 60_000;
     const clock = { now: () => nowMs };
     const limits = limiter({ address: 2, user: 0, "sign-in": 1 }, memoryCounters(clock), clock);
@@ -151,14 +151,14 @@ describe("limits", () => {
     expect(limits.refused()).toEqual({ address: 1, user: 0, "sign-in": 0 });
   });
 
-  it("that allow everything, refuse nothing and say nothing", async () => {
+  it("without a maximum, refuse and announce nothing", async () => {
     const clock = { now: () => 90_500 };
     const limits = limiter({ address: 0, user: 0, "sign-in": 0 }, memoryCounters(clock), clock);
     expect(limits.isExhausted({ name: "address", subject: "a" })).toBe(false);
     expect(limitHeaders(await limits.consume([{ name: "address", subject: "a" }], true))).toEqual({});
   });
 
-  it("of a minute that is over, refuse nothing before the next hit", async () => {
+  it("after their minute, refuse nothing before the next hit", async () => {
     let nowMs = 60_000;
     const clock = { now: () => nowMs };
     const limits = limiter({ address: 1, user: 0, "sign-in": 0 }, memoryCounters(clock), clock);
@@ -170,7 +170,7 @@ describe("limits", () => {
     expect(limits.isExhausted(address)).toBe(false);
   });
 
-  it("whose counters end sooner than in a second, say a second, and of what cannot be counted, nothing", async () => {
+  it("whose counters end within a second, announce a second, and without a count, nothing", async () => {
     const counters = {
       consume: async () => [undefined, { hits: 1, endsAtMs: 0 }],
       ...{ isExhausted: () => false, leased: () => 0 },
@@ -185,7 +185,7 @@ describe("limits", () => {
     ]);
   });
 
-  it("are counted for 200,000 subjects at most", async () => {
+  it("are counted for at most 200,000 subjects", async () => {
     const counters = memoryCounters({ now: () => 60_000 });
     const hit = async (key: string) => (await counters.consume([{ key, limit: 9 }], true))[0]?.hits;
     for (let subject = 0; subject < 199_999; subject += 1) await hit(String(subject));
@@ -195,7 +195,7 @@ describe("limits", () => {
     expect(counters.leased()).toBe(0);
   });
 
-  it("of several kinds, behind the first that is used up, are not taken from", async () => {
+  it("of several kinds, behind the first that is used up, are not counted", async () => {
     const clock = { now: () => 90_500 };
     const limits = limiter({ address: 1, user: 2, "sign-in": 0 }, memoryCounters(clock), clock);
     const wants = [

@@ -95,7 +95,7 @@ const path = fc
 const method = fc.constantFrom("GET", "POST", "PUT", "PATCH", "DELETE", "PROPFIND");
 
 describe("the router of the gateway", () => {
-  it("finds for every generated path what the expressions of moleculer-web find, or the same refusal", () => {
+  it("finds for every generated path the route of moleculer-web's expressions, or the same refusal", () => {
     const kinds = new Set<string>();
     fc.assert(
       fc.property(method, path, (verb, target) => {
@@ -117,12 +117,12 @@ describe("the router of the gateway", () => {
     });
   });
 
-  it("lets a literal segment win over a placeholder, also where it has other methods", () => {
+  it("prefers a literal segment to a placeholder, also if it has other methods", () => {
     expect(ours("GET", `${BASE_PATH}/orders/check`)).toEqual({ allow: ["OPTIONS", "POST"] });
     expect(ours("GET", `${BASE_PATH}/orders/checks`)).toMatchObject({ params: { order_id: "checks" } });
   });
 
-  it("goes back to a placeholder where the literal segment leads no further", () => {
+  it("returns to a placeholder if the literal segment leads no further", () => {
     const opts = { pathToRegexpOptions: { sensitive: true } };
     const made = ["/x/:a/y", "/x/b/z/:c"].map((fullPath) => ({ method: "GET", fullPath, route: { opts } }));
     expect(routerOf(made).match("GET", "/x/b/y")?.params).toEqual({ a: "b" });
@@ -132,7 +132,7 @@ describe("the router of the gateway", () => {
     expect(ours("GET", BASE_PATH + target)).toBe("not found");
   });
 
-  it("knows pages in any case, with and without a slash", () => {
+  it("finds pages in any case, with and without a slash", () => {
     for (const target of ["/docs", "/docs/", "/Docs"]) {
       expect(ours("GET", target)).toEqual({ operation: "GET /docs", params: {} });
       expect(ours("POST", target)).toEqual({ allow: ["GET", "HEAD", "OPTIONS"] });

@@ -49,12 +49,12 @@ const inside: ActionName[] = [
 describe("route tables", () => {
   const endpoints = routes.map(endpointOf);
 
-  it("of all operations, name each but once", () => {
+  it("have a different name for each operation", () => {
     const names = endpoints.map(({ operation }) => operation);
     expect(names.toSorted()).toEqual([...new Set(names)].toSorted());
   });
 
-  it("and the actions that are kept inside, together hold every action", () => {
+  it("and the inner actions together contain every action", () => {
     const outside = new Set<string>(routes.map(({ action }) => action));
     const missing = (Object.keys(actions) as ActionName[]).filter(
       (name) => !outside.has(name) && !inside.includes(name),
@@ -63,7 +63,7 @@ describe("route tables", () => {
     expect(inside.filter((name) => outside.has(name))).toEqual([]);
   });
 
-  it("of mutating POSTs, take an Idempotency-Key unless they answer secrets or tell of what cannot be repeated", () => {
+  it("of mutating POSTs, take an Idempotency-Key unless they answer secrets or cannot be repeated", () => {
     const without = endpoints.filter(
       ({ route, idempotencyKey }) => route.method === "POST" && idempotencyKey === "never",
     );
@@ -86,7 +86,7 @@ describe("route tables", () => {
     expect(required.map(({ route }) => route.path)).toEqual(["/orders/confirm"]);
   });
 
-  it("without a sign-in, are few and known", () => {
+  it("without a sign-in, are a short known list", () => {
     const open = routes
       .filter(({ access }) => access === "public")
       .map(({ method, path }) => `${method} ${path}`);
@@ -109,7 +109,7 @@ describe("route tables", () => {
     expect(patches.filter(({ versioned }) => !versioned)).toEqual([]);
   });
 
-  it("of PUT and PATCH, are repeated by no broker: a repeat would undo what others wrote in between", () => {
+  it("of PUT and PATCH, are not retried by the broker, because a repeat would undo later writes", () => {
     const writes = endpoints.filter(({ route }) => ["PUT", "PATCH"].includes(route.method));
     const repeated = writes.filter(({ route }) => contractOf(route.action).idempotent);
     expect(writes.length).toBeGreaterThan(10);

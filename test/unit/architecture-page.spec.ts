@@ -80,7 +80,7 @@ describe("docs/architecture.md", () => {
     expect(drawn.toSorted()).toEqual(wired.toSorted());
   });
 
-  it("names files of each way that exist and lead to each other", () => {
+  it("names existing files of each way in an order in which they import each other", () => {
     expect(parts.length).toBeGreaterThan(8);
     const missing = parts.flatMap(({ files }) => files).filter((file) => !existsSync(join(root, file)));
     expect(missing).toEqual([]);
@@ -93,7 +93,7 @@ describe("docs/architecture.md", () => {
     expect(gaps).toEqual([]);
   });
 
-  it("crosses from part to part by actions and messages that the parts name", () => {
+  it("continues each part by actions and messages that the parts name", () => {
     const crossed = parts.flatMap(({ crossing, files }, at) => {
       const [, name = ""] = /`([a-z]+\.\w+)`/.exec(crossing) ?? [];
       if (name === "") return [];

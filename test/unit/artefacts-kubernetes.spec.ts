@@ -48,12 +48,12 @@ function keysOf(value: unknown): string[] {
 }
 
 describe("every pod", () => {
-  it("is one of those that are looked at here", () => {
+  it("is one of the pods of this test", () => {
     const templates = everything.filter(({ spec }) => keysOf(spec).includes("containers"));
     expect(templates.map(({ metadata }) => metadata.name).sort()).toEqual(pods.map(([name]) => name).sort());
   });
 
-  it("is as its own file and the patch of all services say: no overlay changes how it is confined", () => {
+  it("has the security settings of its own file and of the patch for all services, in every overlay", () => {
     const overlays = ["k8s/overlays/dev", "k8s/overlays/production"];
     const patches = overlays.flatMap((overlay) => {
       const { patches = [], ...rest } = parseYaml(text(`${overlay}/kustomization.yaml`)) as {
@@ -95,7 +95,7 @@ describe("every pod", () => {
     for (const volume of pod.volumes ?? []) expect(volume.hostPath).toBeUndefined();
   });
 
-  it.each(pods)("%s gets no token, and is bounded", (_name, pod) => {
+  it.each(pods)("%s gets no token, and has limits", (_name, pod) => {
     expect(pod).toMatchObject({ automountServiceAccountToken: false, enableServiceLinks: false });
     for (const { resources } of containersOf(pod)) {
       for (const bounds of [resources.requests, resources.limits]) {
@@ -161,7 +161,7 @@ describe("k8s/base", () => {
     },
   );
 
-  it("probes life and readiness apart, tells of a leave before it, and rolls without a gap", () => {
+  it("probes life and readiness separately, becomes unready before it stops, and is replaced without a gap", () => {
     expect(sharedContainer.startupProbe?.httpGet.path).toBe("/livez");
     expect(sharedContainer.livenessProbe?.httpGet.path).toBe("/livez");
     expect(sharedContainer.readinessProbe?.httpGet.path).toBe("/readyz");
@@ -191,7 +191,7 @@ describe("k8s/base", () => {
     ]);
   });
 
-  it("lets calls to the internet reach no private network", () => {
+  it("permits calls to the internet, but to no private network", () => {
     const internet = of("NetworkPolicy").find(({ metadata }) => metadata.name === "internet");
     const inside = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
     const shared = ["100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"];
@@ -213,7 +213,7 @@ describe("k8s/base", () => {
     expect(text("k8s/base/waybill.env")).toContain("PUBLIC_URL=https://delivery.local\n");
   });
 
-  it("stands in a namespace where nothing else may be run", () => {
+  it("is in a namespace for nothing else", () => {
     expect(of("Namespace")[0]?.metadata.labels).toMatchObject({
       "pod-security.kubernetes.io/enforce": "restricted",
     });
@@ -221,7 +221,7 @@ describe("k8s/base", () => {
 });
 
 describe("all of k8s/", () => {
-  it("holds no secret, and knows where each comes from", () => {
+  it("contains no secret, and names where each comes from", () => {
     expect(of("Secret", everything)).toEqual([]);
     const secrets = madeSecrets();
     const keys = new Map(
@@ -244,7 +244,7 @@ describe("all of k8s/", () => {
     }
   });
 
-  it("knows NATS by a user of nats.conf wherever it is told where NATS is, with a password", () => {
+  it("connects to NATS as a user of nats.conf with a password, wherever NATS is named", () => {
     const users = [...text("deploy/nats/nats.conf").matchAll(/^ +user: ([a-z]+)$/gm)].map(([, user]) => user);
     const secrets = madeSecrets();
     const told = everything
@@ -261,7 +261,7 @@ describe("all of k8s/", () => {
     expect(known).toEqual(expect.arrayContaining(wanted));
   });
 
-  it("configures by words that the platform knows", () => {
+  it("contains only known settings", () => {
     for (const file of ["base/waybill.env", "overlays/dev/waybill.env", "overlays/production/waybill.env"]) {
       const names = Object.keys(variablesOf(`k8s/${file}`));
       expect(names.length).toBeGreaterThan(3);

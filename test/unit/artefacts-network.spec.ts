@@ -111,7 +111,7 @@ function namedByManifests(manifests: readonly Manifest[]): string[] {
 }
 
 describe("stores", () => {
-  it("are reached in dev by those who have their address or password, at one port, and by nobody else", () => {
+  it("are reached in dev by the pods with their address or password, at one port, and by no others", () => {
     const { manifests, policies } = installation("dev");
     const all = podsOf(manifests);
     const wanted = [...known].flatMap(([pod, its]) =>
@@ -131,7 +131,7 @@ describe("stores", () => {
     expect(passing.toSorted()).toEqual([...wanted, ...namedByManifests(manifests)].toSorted());
   });
 
-  it("are reached in production, wherever they are run, by the same pods", () => {
+  it("are reached in production, at any place, by the same pods", () => {
     const { manifests, policies } = installation("production");
     for (const [pod, labels] of podsOf(manifests)) {
       const ports = policies
@@ -145,7 +145,7 @@ describe("stores", () => {
   });
 });
 
-describe("policies", () => {
+describe("network policies", () => {
   const beyond = {
     dev: [],
     production: [
@@ -199,7 +199,7 @@ describe("calls by gRPC between pods", () => {
     expect(calledByGrpc).toEqual(expect.arrayContaining(["gateway -> orders", "gateway -> partners"]));
   });
 
-  it.each(["dev", "production"])("are what the policies of %s let pass, and no others", (overlay) => {
+  it.each(["dev", "production"])("are exactly those that the policies of %s permit", (overlay) => {
     const { manifests, policies } = installation(overlay);
     const labels = (name: string) => {
       const found = manifests.find(({ kind, metadata }) => kind === "Deployment" && metadata.name === name);

@@ -41,8 +41,8 @@ const places: [string, () => string[], leastBits: number][] = [
   ["k8s/overlays/production", () => overlayTrusts("production"), 24],
 ];
 
-describe.each(places)("whose word on who called the gateway of %s takes", (_place, trusts, leastBits) => {
-  it("is not that of a client in some private network", () => {
+describe.each(places)("the proxies that the gateway of %s trusts", (_place, trusts, leastBits) => {
+  it("do not include clients in a private network", () => {
     const clients = [
       "10.0.0.9",
       "10.8.0.2",
@@ -55,7 +55,7 @@ describe.each(places)("whose word on who called the gateway of %s takes", (_plac
     expect(clients.map((peer) => clientIp(trusts(), peer, "203.0.113.9"))).toEqual(clients);
   });
 
-  it("is a short list of narrow networks", () => {
+  it("are a short list of narrow networks", () => {
     expect(trusts().length).toBeGreaterThan(0);
     for (const entry of trusts()) {
       const [network, bits = "32"] = entry.split("/");
@@ -66,7 +66,7 @@ describe.each(places)("whose word on who called the gateway of %s takes", (_plac
 });
 
 describe("docker-compose.yml", () => {
-  it("believes the proxy, and before it who is named in .env", () => {
+  it("trusts its proxy, and before it those named in .env", () => {
     const other = { EDGE_SUBNET: "10.9.9.0/28" };
     const [edge, elsewhere] = [edgeOf(), edgeOf(other)].map((subnet) => subnet.replace(/\.0\/28$/, ".3"));
     expect(elsewhere).toBe("10.9.9.3");
@@ -77,7 +77,7 @@ describe("docker-compose.yml", () => {
     expect(clientIp(composeTrusts(), edge as string, "203.0.113.9, 198.51.100.7")).toBe("198.51.100.7");
   });
 
-  it("has the proxy ask the gateways in no network but that one", () => {
+  it("has the proxy in one network with the gateways only", () => {
     const networks = compose.services.gateway?.networks as Record<string, Network>;
     const [, name = ""] =
       /server-template gateway- \d+ (\w+):3000/.exec(text("deploy/proxy/haproxy.cfg")) ?? [];
@@ -89,7 +89,7 @@ describe("docker-compose.yml", () => {
 });
 
 describe("k8s", () => {
-  it("leaves it to each overlay, since each cluster has other addresses", () => {
+  it("leaves it to each overlay, because each cluster has other addresses", () => {
     expect(variablesOf("k8s/base/waybill.env")).not.toHaveProperty("TRUSTED_PROXIES");
     // A range for documentation (RFC 5737): until it is replaced, no proxy is trusted.
     expect(overlayTrusts("production")).toEqual(["192.0.2.0/24"]);

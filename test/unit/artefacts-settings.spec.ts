@@ -75,7 +75,7 @@ describe.each(overlays)("k8s/overlays/%s", (overlay) => {
     });
   });
 
-  it("is reached where it says that it is", () => {
+  it("is reached at the address in its settings", () => {
     const { patches = [] } = parseYaml(text(`k8s/overlays/${overlay}/kustomization.yaml`)) as {
       patches?: { path: string; target: { kind: string } }[];
     };
@@ -113,7 +113,7 @@ describe("k8s/make-secrets.sh", () => {
 });
 
 describe("k8s/overlays/production", () => {
-  it("has no name but those that the documentation says to replace, and those of the cluster", () => {
+  it("has only names that the documentation says to replace, and those of the cluster", () => {
     const places = Object.entries(configMap("production")).flatMap(([name, value]) => {
       const host = /^[a-z]+:\/\/([^/:]+)/.exec(value)?.[1] ?? /@([^\s>]+)/.exec(value)?.[1];
       return host && !/(^|\.)example\.internal$|\.svc$/.test(host) ? [`${name}=${value}`] : [];

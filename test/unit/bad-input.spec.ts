@@ -38,7 +38,7 @@ describe("the page on bad input", () => {
     for (const { input, answer } of rows) expect([input, answer]).not.toContain("");
   });
 
-  it.each(rows)("$input: its test is there", ({ file, name }) => {
+  it.each(rows)("$input: names an existing test", ({ file, name }) => {
     expect(file).toMatch(/\.spec\.ts$|conformance\.ts$/);
     expect(name).not.toBe("");
     expect(titlesOf(file).filter((title) => title.includes(name))).not.toEqual([]);
@@ -56,7 +56,7 @@ describe("the names of tests, read from their source,", () => {
     "});",
   ].join("\n");
 
-  it("are its titles and the rows of its tables, and nothing that it says otherwise", () => {
+  it("are its titles and the rows of its tables, and no other text", () => {
     expect(titlesIn(source)).toEqual([
       "a group",
       "one test, in two texts",
@@ -67,7 +67,7 @@ describe("the names of tests, read from their source,", () => {
     ]);
   });
 
-  it("are gone when the test is", () => {
+  it("are missing without the test", () => {
     const renamed = source.replace("one test, ", "another test, ");
     expect(titlesIn(renamed).join()).not.toContain("one test");
   });

@@ -43,7 +43,7 @@ describe("an exchange with a bank", () => {
     );
   };
 
-  it("answered by a success, is what the bank says", async () => {
+  it("with a success, returns the bank's answer", async () => {
     answer = { status: 200, body: '{"id":1}' };
     expect(await ask()).toEqual({ id: 1 });
     for (const status of [200, 201, 202, 299]) expect(await answered(status)).toBe("done");
@@ -52,18 +52,18 @@ describe("an exchange with a bank", () => {
   it.each([
     ["refused", [400, 402, 405, 410, 422, 426, 430, 499]],
     ["unclear", [300, 302, 399, 401, 403, 408, 409, 425, 429, 500, 501, 502, 503, 504]],
-  ])("answered so that it is %s, says so: %j", async (kind, statuses) => {
+  ])("with an answer that makes it %s, returns that: %j", async (kind, statuses) => {
     for (const status of statuses) {
       expect({ status, kind: await answered(status) }).toEqual({ status, kind });
     }
   });
 
-  it("about what the bank does not know, is undefined; 405 is another thing", async () => {
+  it("about an unknown object, returns undefined; 405 is an error", async () => {
     answer = { status: 404, body: "" };
     expect(await ask()).toBeUndefined();
   });
 
-  it("sends what it has as JSON, and without anything sends nothing", async () => {
+  it("sends its body as JSON, and nothing without a body", async () => {
     answer = { status: 200, body: "{}" };
     await ask({ body: { id: 1 } });
     expect(seen).toEqual({ type: "application/json", body: '{"id":1}' });
@@ -77,7 +77,7 @@ describe("an exchange with a bank", () => {
     expect(await answered(200, text(LIMIT_BYTES + 1))).toBe("unclear");
   });
 
-  it("with a bank that is silent, ends after five seconds, also if it is given more", async () => {
+  it("with a bank that does not answer, ends after five seconds, also with a longer limit", async () => {
     jest.useFakeTimers({ doNotFake: ["setImmediate", "nextTick", "queueMicrotask", "performance", "Date"] });
     answer = undefined;
     for (const timeoutMs of [undefined, 60_000]) {
@@ -95,7 +95,7 @@ describe("an exchange with a bank", () => {
     }
   });
 
-  it("with a bank that is away, says why", async () => {
+  it("with an unreachable bank, returns the reason", async () => {
     const gone = createServer().listen(0, "127.0.0.1");
     await once(gone, "listening");
     const { port } = gone.address() as AddressInfo;

@@ -2,8 +2,8 @@ import { describe, expect, it } from "@jest/globals";
 import { fieldsOf, isText } from "../../providers/banks/fields.ts";
 import { oneMatches } from "../../providers/banks/signature.ts";
 
-describe("the fields of what a bank says", () => {
-  it.each([null, undefined, "text", 7, true])("of %p, are none", (value) => {
+describe("the fields of a bank's answer", () => {
+  it.each([null, undefined, "text", 7, true])("are absent in %p", (value) => {
     expect(fieldsOf(value)).toEqual({});
     expect(typeof fieldsOf(value)).toBe("object");
   });
@@ -27,7 +27,7 @@ describe("an id of a bank", () => {
 });
 
 describe("signatures", () => {
-  it("of which one is an expected one, match; others, of whatever length, don't", () => {
+  it("match if one is an expected one; others of any length do not", () => {
     expect(oneMatches(["x", "good"], ["better", "good"])).toBe(true);
     expect(oneMatches(["x", "goodx", ""], ["better", "good"])).toBe(false);
     expect(oneMatches([], ["good"])).toBe(false);

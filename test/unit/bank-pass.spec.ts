@@ -24,7 +24,7 @@ function banks() {
 }
 
 describe("a pass over all banks", () => {
-  it("does what becomes due at others while one bank lets us wait, also after one has failed", async () => {
+  it("handles newly due work of others while one bank hangs, also after a failed one", async () => {
     const { pass, due, done, failures, slow } = banks();
     due.add("broken");
     await eventually(() => expect(failures).toEqual(["broken"]));
@@ -35,7 +35,7 @@ describe("a pass over all banks", () => {
     expect(done).toEqual(["other", "slow"]);
   });
 
-  it("that is stopped, ends with what is under way, however long that takes, and begins nothing", async () => {
+  it("after a stop, ends with the running work, however long that takes, and starts no other", async () => {
     jest.useFakeTimers();
     const { pass, due, done, slow, stop } = banks();
     let ended = false;

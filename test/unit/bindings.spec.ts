@@ -14,13 +14,13 @@ describe("bindings of a statement", () => {
     expect(bound.values).toEqual(values);
   });
 
-  it("of a text that is known, are those of each call", () => {
+  it("of a known text, are those of each call", () => {
     const sql = "SELECT :x + :y";
     expect(bind(sql, { x: 1, y: 2 }).values).toEqual([1, 2]);
     expect(bind(sql, { y: 4, x: 3 }).values).toEqual([3, 4]);
   });
 
-  it("whose names are given by a later call only, are found all the same", () => {
+  it("with names that only a later call gives, are found", () => {
     expect(bind("SELECT :p, ':q'", { p: 1 }).text).toBe("SELECT $1, ':q'");
     expect(bind("SELECT :p, :r", { p: 1 }).text).toBe("SELECT $1, :r");
     expect(bind("SELECT :p, :r", { p: 1, r: 2 }).values).toEqual([1, 2]);
@@ -31,7 +31,7 @@ describe("bindings of a statement", () => {
     ["too many", "SELECT 12, ?", [1, 2]],
     ["undefined", "SELECT 13, ?", [undefined]],
     ["undefined by name", "SELECT 14, :a", { a: undefined }],
-  ])("that are %s, are refused before anything is sent", (_, sql, bindings) => {
+  ])("that are %s, are refused before the statement is sent", (_, sql, bindings) => {
     expect(() => bind(sql, bindings)).toThrow(TypeError);
   });
 });

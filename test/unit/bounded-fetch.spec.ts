@@ -22,7 +22,7 @@ describe("boundedFetch", () => {
   });
   const timeoutMs = 30_000;
 
-  it("of a body up to the limit, answers it whole; of one byte more, fails", async () => {
+  it("of a body up to the limit, returns it whole; with one byte more, fails", async () => {
     const call = { timeoutMs, maxBodyBytes: 100_000 };
     expect(await boundedFetch(`${url}/200/100000`, call)).toMatchObject({
       ...{ status: 200, text: "x".repeat(100_000) },
@@ -30,16 +30,16 @@ describe("boundedFetch", () => {
     await expect(boundedFetch(`${url}/200/100001`, call)).rejects.toThrow("too long");
   });
 
-  it("without a limit, reads a mebibyte and no more", async () => {
+  it("without a limit, reads at most a mebibyte", async () => {
     expect((await boundedFetch(`${url}/200/${MEBIBYTE}`, { timeoutMs })).text).toHaveLength(MEBIBYTE);
     await expect(boundedFetch(`${url}/200/${MEBIBYTE + 1}`, { timeoutMs })).rejects.toThrow("too long");
   });
 
-  it("of an answer without a body, answers an empty text", async () => {
+  it("of an answer without a body, returns an empty text", async () => {
     expect(await boundedFetch(`${url}/204`, { timeoutMs })).toMatchObject({ status: 204, text: "" });
   });
 
-  it("that its caller breaks off, ends with the caller's reason", async () => {
+  it("aborted by its caller, ends with the caller's reason", async () => {
     const reason = new Error("the service stops");
     await expect(boundedFetch(url, { timeoutMs, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     await expect(boundedFetch(`${url}/200/1`, { timeoutMs, signal: null })).resolves.toBeDefined();

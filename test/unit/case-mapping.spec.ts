@@ -77,7 +77,7 @@ describe("case mapping", () => {
     }
   });
 
-  it("of every contract, there and back again, are what they were", () => {
+  it("of every contract, there and back again, returns the value", () => {
     for (const { params, result } of Object.values(actions)) {
       for (const one of [params, result] as Rule[]) {
         const value = exampleOf(one);
@@ -87,7 +87,7 @@ describe("case mapping", () => {
     }
   });
 
-  it("of whatever value, never throws and never passes on what is not declared", () => {
+  it("of any value, never throws and passes on declared fields only", () => {
     fc.assert(
       fc.property(fc.anything(), (value) => {
         const decoded = decoder(rule)(value);
@@ -97,11 +97,11 @@ describe("case mapping", () => {
     );
   });
 
-  it("of a field's path, are spelt as the client knows them", () => {
+  it("of a field's path, uses the client's names", () => {
     expect(toSnake("lines[0].unitPrice.amountMinor")).toBe("lines[0].unit_price.amount_minor");
   });
 
-  it("of null from a client, clear what can be cleared, and elsewhere leave the field out", () => {
+  it("of null from a client, clears what can be cleared, and elsewhere removes the field", () => {
     const language = { ...text(10), absent: "en" } as Rule;
     const nickName = clearable(text(10));
     const decode = decoder(object({ partnerId: text(10), line1: optional(text(10)), nickName, language }));

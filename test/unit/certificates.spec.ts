@@ -73,7 +73,7 @@ describe("npm run certificates", () => {
   });
 
   it.each([[["--to", folder, "orders"]], [args], [[...args, "../orders"]]])(
-    "says how it is called when it is called with %j",
+    "with %j, prints its usage",
     (wrong) => {
       const { status, stderr } = spawnSync(process.execPath, [COMMAND, ...wrong], { encoding: "utf8" });
       expect([status, stderr]).toEqual([64, "certificates --authority FOLDER --to FOLDER NAME...\n"]);

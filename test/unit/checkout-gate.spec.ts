@@ -19,7 +19,7 @@ const ask = (bankId: string, isAnswered?: boolean) =>
 const fails = (isAnswered: boolean) => expect(ask("slow", isAnswered)).rejects.toThrow("no");
 const run = (bankId: string) => gate.run(bankId, async () => "made");
 
-describe("the gate of checkouts", () => {
+describe("the checkout gate", () => {
   /** Checkouts that go on until the test ends them. */
   const begin = (count: number) =>
     Array.from({ length: count }, () => {
@@ -34,7 +34,7 @@ describe("the gate of checkouts", () => {
       };
     });
 
-  it("lets fifty checkouts into one bank at once, refuses the next, and leaves the other banks alone", async () => {
+  it("admits fifty concurrent checkouts at one bank, refuses the next, and does not affect other banks", async () => {
     // Once more after all have ended: no place is lost.
     for (let time = 0; time < 2; time++) {
       const inside = begin(50);
@@ -64,7 +64,7 @@ describe("the gate of checkouts", () => {
     for (const one of inside) await one.end();
   });
 
-  it("is closed for three seconds after five checkouts in a row that the bank did not answer", async () => {
+  it("is closed for three seconds after five checkouts in a row without an answer of the bank", async () => {
     for (let time = 0; time < 4; time++) await fails(false);
     expect(await run("slow")).toBe("made");
     await fails(false);
@@ -81,7 +81,7 @@ describe("the gate of checkouts", () => {
   it.each([
     ["opens a checkout", undefined],
     ["refuses one", true],
-  ])("counts anew once the bank %s: that is an answer", async (_, isAnswered) => {
+  ])("counts from zero after the bank %s, because that is an answer", async (_, isAnswered) => {
     for (let time = 0; time < 4; time++) await fails(false);
     if (isAnswered) await fails(true);
     else expect(await ask("slow")).toBe("page");

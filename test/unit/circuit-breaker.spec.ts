@@ -20,14 +20,14 @@ describe("a circuit breaker for each provider", () => {
     expect(health.admits("onesignal")).toBe(true);
   });
 
-  it("a provider, after five failures in a row, is left out while others are tried", () => {
+  it("a provider, after five failures in a row, is skipped while others are tried", () => {
     const { health } = at();
     failTimes(health, 5);
     expect(health.admits("onesignal")).toBe(false);
     expect(health.admits("sandbox")).toBe(true);
   });
 
-  it("a provider that was left out for 15 s is tried by one push only, until that one worked", () => {
+  it("a provider that was skipped for 15 s is tried by one push only, until that one worked", () => {
     const { clock, health } = at();
     failTimes(health, 5);
     clock.nowMs = 15_000;
@@ -36,7 +36,7 @@ describe("a circuit breaker for each provider", () => {
     expect(health.admits("onesignal")).toBe(true);
   });
 
-  it("a provider that asked to be left alone is at once, for as long as it asked and ten minutes at most", () => {
+  it("a provider that answers Retry-After is skipped at once, for that time and ten minutes at most", () => {
     for (const [askedMs, untilMs] of [
       [40_000, 40_000],
       [3_600_000, 600_000],
@@ -51,7 +51,7 @@ describe("a circuit breaker for each provider", () => {
     }
   });
 
-  it("a provider whose trial failed is left out for another 15 s", () => {
+  it("a provider whose trial failed is skipped for another 15 s", () => {
     const { clock, health } = at();
     failTimes(health, 5);
     clock.nowMs = 15_000;
@@ -70,7 +70,7 @@ describe("a circuit breaker for each provider", () => {
     expect(health.admits("onesignal")).toBe(true);
   });
 
-  it("a provider that is left out is listed until a push worked", () => {
+  it("a provider that is skipped is listed until a push worked", () => {
     const { clock, health } = at();
     failTimes(health, 4);
     expect(health.open()).toEqual([]);
@@ -82,7 +82,7 @@ describe("a circuit breaker for each provider", () => {
     expect(health.open()).toEqual([]);
   });
 
-  it("of lines that somebody makes up, remembers a thousand", () => {
+  it("for keys that an attacker makes up, remembers at most a thousand", () => {
     const { health } = at();
     failTimes(health, 5);
     for (let i = 0; i < 1_000; i++) health.failed(`webpush https://${i}.example`);

@@ -27,7 +27,7 @@ describe("callerFrom", () => {
     expect(keycloak(roles)).toEqual({ id: sub, sessionId: sid, role });
   });
 
-  it("Keycloak's staff are of the partner that is named, and without one no staff", () => {
+  it("of Keycloak's staff, takes the named partner, and without one no staff", () => {
     expect(keycloak(["customer", "partner"], { partner_id: partnerId })).toMatchObject({
       role: "partner",
       partnerId,
@@ -38,20 +38,20 @@ describe("callerFrom", () => {
     expect(keycloak(["admin", "customer"], { partner_id: partnerId })).not.toHaveProperty("partnerId");
   });
 
-  it("partner_admin is true or it is not", () => {
+  it("takes partner_admin only if it is true", () => {
     for (const partner_admin of ["true", 1, {}, undefined]) {
       const caller = keycloak(["partner"], { partner_id: partnerId, partner_admin });
       expect(caller.partnerAdmin).toBe(false);
     }
   });
 
-  it("what is stated by role counts, whatever Keycloak's claim says", () => {
+  it("prefers the claim role to Keycloak's claim", () => {
     expect(built({ role: "customer", realm_access: { roles: ["admin"] } })).toMatchObject({
       role: "customer",
     });
   });
 
-  it("of a session that the provider names by no UUID, makes one id on every node", () => {
+  it("of a session with an id that is no UUID, derives the same id on every node", () => {
     const [one, other] = ["vNUlR3Y-m0FZ_7ngzSXIaXBz", "vNUlR3Y-m0FZ_7ngzSXIaXBy"].map(
       (name) => keycloak(["customer"], { sid: name }).sessionId,
     );

@@ -29,7 +29,7 @@ const check = validatorOf(
 const rules = (value: unknown) => check(value).map(({ field, rule }) => `${field} ${rule}`);
 
 describe("validation", () => {
-  it("of a sound value, finds nothing and trims it", () => {
+  it("of a valid value, finds nothing and trims it", () => {
     const value = { name: " ab " };
     expect(check(value)).toEqual([]);
     expect(value).toEqual({ name: "ab" });
@@ -44,16 +44,19 @@ describe("validation", () => {
     expect(rules({ name: "a", list: [{ kind: "a" }, { kind: "c" }] })).toEqual(["list[1].kind enumValue"]);
   });
 
-  it.each([[null], [undefined], [[]], ["text"], [1]])("of %p in an object's place, finds that", (value) => {
-    expect(check(value)).toHaveLength(1);
-  });
+  it.each([[null], [undefined], [[]], ["text"], [1]])(
+    "of %p in place of an object, reports that",
+    (value) => {
+      expect(check(value)).toHaveLength(1);
+    },
+  );
 
-  it("of null in an optional field's place, finds it: absent is left out", () => {
+  it("of null in an optional field, reports it: an absent field is left out", () => {
     expect(rules({ name: "a", note: null })).toEqual(["note required"]);
     expect(rules({ name: "a", inner: null })).toEqual(["inner required"]);
   });
 
-  it("says what form is asked for instead of showing a pattern", () => {
+  it("names the required form instead of a pattern", () => {
     const form = validatorOf(object({ email, name: personName, phone, password: text(128, 8), at: time }));
     const wrong = form({ email: "ada", name: "<b>", phone: "0151", password: "short", at: "noon" });
     expect(wrong.map(({ message }) => message)).toEqual([
@@ -86,7 +89,7 @@ describe("validation", () => {
     ["a path behind the domain", "ada@ü.example/x", "stringPattern"],
     ["no dot", "ada@bücher", "mailDomain"],
     ["letters of other scripts in front of the @", "zoë@example.com", "stringPattern"],
-  ])("of a mail address with %s, finds it", (_, given, rule) => {
+  ])("of a mail address with %s, reports it", (_, given, rule) => {
     expect(validatorOf(object({ email }))({ email: given }).map((found) => found.rule)).toEqual([rule]);
   });
 
@@ -95,7 +98,7 @@ describe("validation", () => {
     expect(JSON.stringify(validatorOf(secret)({ password: "hunter2" }))).not.toContain("hunter2");
   });
 
-  it("finds no more than fifty faults, in bounded words", () => {
+  it("reports at most fifty errors, in texts of limited length", () => {
     const many = Object.fromEntries(
       Array.from({ length: 200 }, (_, index) => [`${"x".repeat(1_000)}${index}`, 1]),
     );
@@ -185,14 +188,14 @@ describe("validation", () => {
     ],
     ["a record", stringRecord, [{}, { a: "b" }], [{ a: 1 }, []]],
     ["a choice", boolean, [true, false], ["true", 1]],
-  ] as const)("of %s, takes what is one and nothing else", (_, rule, sound, wrong) => {
+  ] as const)("of %s, accepts valid ones only", (_, rule, sound, wrong) => {
     const one = validatorOf(object({ value: rule }));
     for (const value of sound) expect({ value, found: one({ value }) }).toEqual({ value, found: [] });
     for (const value of wrong)
       expect({ value, ok: one({ value }).length === 0 }).toEqual({ value, ok: false });
   });
 
-  it("of a language, keeps it in its canonical spelling", () => {
+  it("of a language, returns its canonical spelling", () => {
     const tagOf = (value: string) => {
       const sent = { value };
       expect(validatorOf(object({ value: language }))(sent)).toEqual([]);
@@ -202,7 +205,7 @@ describe("validation", () => {
     expect(tags.map(tagOf)).toEqual(["en-US", "zh-Hant-TW", "sr-Latn-RS", "es-419", "he", "de-1996"]);
   });
 
-  it("of whatever is sent, never throws", () => {
+  it("of any input, never throws", () => {
     fc.assert(
       fc.property(fc.jsonValue(), (value) => {
         expect(Array.isArray(check(value))).toBe(true);
@@ -216,11 +219,11 @@ describe("validation", () => {
     [{ toString: null }],
     [[[{ toString: "", valueOf: "" }]]],
     [{ toString: { toString: "" }, more: [[{ toString: "" }]] }],
-  ])("of %j, which cannot be made a text, never throws", (value) => {
+  ])("of %j, which cannot be converted to text, never throws", (value) => {
     expect(validatorOf(object({ text: text(5), list: array(text(5), { max: 2 }) }))(value)).not.toEqual([]);
   });
 
-  it("of findings that are no findings, makes something readable", () => {
+  it("of errors in an unknown form, returns a readable text", () => {
     expect(fieldErrors([{}])).toEqual([{ field: "", rule: "invalid", message: "Is not valid." }]);
   });
 });

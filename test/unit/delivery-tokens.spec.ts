@@ -11,12 +11,12 @@ describe("the token of a tracking page", () => {
   const orderId = newId();
   const token = tokens.trackingTokenOf(orderId, CREATED_AT);
 
-  it("gives its order for a week, to the millisecond", () => {
+  it("identifies its order for a week, to the millisecond", () => {
     expect(tokens.orderOfToken(token, endMs - 1)).toBe(orderId);
     expect(tokens.orderOfToken(token, endMs)).toBeUndefined();
   });
 
-  it("changed in any byte, shortened, or made with another secret, gives no order", () => {
+  it("changed in any byte, shortened, or made with another secret, identifies no order", () => {
     const bytes = Buffer.from(token, "base64url");
     for (const index of bytes.keys()) {
       const changed = Buffer.from(bytes);
@@ -29,7 +29,7 @@ describe("the token of a tracking page", () => {
 });
 
 describe("the PIN of an order", () => {
-  it("has four digits and is the only text that is taken for it", () => {
+  it("has four digits, and no other text is accepted for it", () => {
     for (let count = 0; count < 100; count++) {
       const orderId = newId();
       const pin = tokens.pinOf(orderId);

@@ -26,19 +26,19 @@ describe("failpoint", () => {
     expect(run({})).toMatchObject({ status: 0, signal: null });
   });
 
-  it("at the visit that the variable names, kills the process there and then", () => {
+  it("at the visit that the variable names, kills the process", () => {
     const { signal, stdout } = run({ FAILPOINTS: "relay.published:2" });
     expect(signal).toBe("SIGKILL");
     expect(stdout.trim().split("\n")).toEqual(["relay.sent", "relay.published", "relay.published"]);
   });
 
-  it("in production, is refused before anything runs", () => {
+  it("in production, is refused before the start", () => {
     const { status, stdout, stderr } = run({ FAILPOINTS: "relay.sent", NODE_ENV: "production" });
     expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
     expect(stderr).toContain("FAILPOINTS must not be set in production");
   });
 
-  it("that is declared, has a place in the product, and there is no other", () => {
+  it("that is declared is used in the product, and no other exists", () => {
     const declared = [...sourceOf("lib/failpoint.ts").matchAll(/^ {2}\| "([a-z.]+)"/gm)].map(
       ([, name]) => name,
     );

@@ -240,21 +240,21 @@ const planted: [mistake: string, promise: Promised, plant: (evidence: Evidence) 
 ];
 
 describe("the fault harness", () => {
-  it("a run in which all went well, with a webhook and a push that came twice, has nothing against it", () => {
+  it("finds nothing in a correct run, with a repeated webhook and a repeated push", () => {
     expect(judge(soundRun())).toEqual([]);
   });
 
-  it.each(planted)("%s is found: %s", (_mistake, promise, plant) => {
+  it.each(planted)("finds %s: %s", (_mistake, promise, plant) => {
     const evidence = soundRun();
     plant(evidence);
     expect(judge(evidence).map((broken) => broken.promise)).toContain(promise);
   });
 
-  it("every promise has a mistake that breaks it", () => {
+  it("has a planted violation for every promise", () => {
     expect(new Set(planted.map(([, promise]) => promise))).toEqual(new Set(Object.keys(invariants)));
   });
 
-  it("a push that failed and says so, and news that came too late for anybody, are no loss", () => {
+  it("finds no loss in a push with a recorded failure and an outdated notification", () => {
     const evidence = soundRun();
     Object.assign(evidence.books.notifications.find(({ orderId }) => orderId === GONE) ?? {}, {
       state: "failed",
@@ -266,7 +266,7 @@ describe("the fault harness", () => {
     expect(judge(evidence)).toEqual([]);
   });
 
-  it("a callback that was refused, and one that nobody acknowledged, are no loss", () => {
+  it("finds no loss in a refused callback and one without an answer", () => {
     const evidence = soundRun();
     evidence.ledger.callbacks.set("c2", {
       partnerId: "bakery",

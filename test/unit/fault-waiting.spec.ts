@@ -45,16 +45,16 @@ const planted: [mistake: string, changes: Partial<UntoldOrder>, found: RegExp][]
 ];
 
 describe("the check of P24", () => {
-  it("finds nothing in an order whose partner was told late and had its whole time", () => {
+  it("finds nothing in an order whose partner was notified late and had its whole time", () => {
     expect(unfair([fairOrder(), fairOrder({ toldUnder: ["m1", "m1"] })])).toEqual([]);
   });
 
-  it("finds nothing in an order that was accepted before Orders heard that its partner was told", () => {
+  it("finds nothing in an order that was accepted before Orders had the notice", () => {
     const accepted = fairOrder({ notifiedAtMs: undefined, status: "delivered", wanted: "delivered" });
     expect(unfair([accepted])).toEqual([]);
   });
 
-  it("asks not that a partner is told of an order that its customer cancelled meanwhile", () => {
+  it("does not require a notice of an order that its customer cancelled meanwhile", () => {
     const nothing = { toldUnder: [], notifiedAtMs: undefined, timeLeftMs: undefined };
     expect(unfair([fairOrder({ ...nothing, status: "cancelled", wanted: "cancelled" })])).toEqual([]);
   });

@@ -45,7 +45,7 @@ it.each<ErrorType>(["OVERLOADED", "SERVICE_UNAVAILABLE"])(
   },
 );
 
-it("the first admin, when the address belongs to another user, is refused at once", async () => {
+it("the first admin, with the address of another user, is refused at once", async () => {
   answers.push("EMAIL_TAKEN");
   await expect(start()).rejects.toMatchObject({ type: "EMAIL_TAKEN" });
   expect(calls).toBe(1);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { foreignHeader } from "../../lib/net/foreign-request.ts";
 import { newRoutes, serve, type WebServer } from "../../sandbox/web.ts";
 
-describe("a request to a listener that trusts whoever reaches it", () => {
+describe("a request to a listener that trusts all clients of this machine", () => {
   it.each([
     [{ host: "127.0.0.1:3001" }],
     [{ host: "10.1.2.3:3001" }],
@@ -16,7 +16,7 @@ describe("a request to a listener that trusts whoever reaches it", () => {
     [{ host: "Sandbox.example.org:8443" }],
     [{ host: "127.0.0.1:3002", origin: "http://127.0.0.1:3002" }],
     [{ host: "ops.example.org", origin: "https://ops.example.org" }],
-  ])("with %j is ours", (headers) => {
+  ])("with %j is accepted", (headers) => {
     expect(foreignHeader(headers, "ops.example.org, sandbox.example.org")).toBeUndefined();
   });
 
@@ -60,13 +60,13 @@ describe("the sandbox's pages", () => {
         .end();
     });
 
-  it("are not shown by another name, which another site's page could be loaded by", async () => {
+  it("are not served under another name, which another site's page could use", async () => {
     expect(await status("GET", { host: "rebound.example" })).toBe(403);
     expect(await status("GET", { host: "sandbox.example" })).toBe(200);
     expect(await status("GET", {})).toBe(200);
   });
 
-  it("take no form of another site", async () => {
+  it("accept no form of another site", async () => {
     expect(await status("POST", { origin: "https://elsewhere.example" })).toBe(403);
     expect(pressed).toBe(0);
     expect(await status("POST", { origin: web.url })).toBe(303);

@@ -48,7 +48,7 @@ function write(...ids: number[]): void {
 }
 
 describe("frames of a peer stream", () => {
-  it("written in one turn of the event loop, go as one message, in order", async () => {
+  it("written in one turn of the event loop, are one message, in order", async () => {
     write(1, 2);
     await Promise.resolve().then(() => write(3));
     expect(sink.batches).toEqual([]);
@@ -58,7 +58,7 @@ describe("frames of a peer stream", () => {
     expect(sink.ids()).toEqual([[1, 2, 3], [4]]);
   });
 
-  it("of many bytes, go as several messages, and one that is larger than a batch alone", async () => {
+  it("of many bytes, are several messages, and one larger than a batch is alone", async () => {
     const respond = (id: number, bytes: number) => writer.write({ id, response: Buffer.alloc(bytes) }, bytes);
     respond(1, HALF_A_BATCH - 1_000);
     respond(2, HALF_A_BATCH - 1_000);
@@ -70,7 +70,7 @@ describe("frames of a peer stream", () => {
     expect(sink.batches[2]?.[0]?.response).toHaveLength(4 * HALF_A_BATCH);
   });
 
-  it("written while the other side does not read, wait, are counted, and go on drain", async () => {
+  it("written while the other side does not read, wait, are counted, and continue on drain", async () => {
     const before = drains;
     sink.takesMore = false;
     write(1);

@@ -8,7 +8,7 @@ const PROCESSES = 8;
 const PORTS = 10;
 
 describe("free ports", () => {
-  it("are all different and free, though nobody listens yet on those given before", async () => {
+  it("are different and free, also before earlier ones are used", async () => {
     const ports: number[] = [];
     for (let n = 0; n < PORTS; n++) ports.push(await freePort());
     expect(new Set(ports).size).toBe(PORTS);

@@ -18,7 +18,7 @@ function slowStore() {
 }
 
 describe("inserts in groups", () => {
-  it("one that comes alone goes at once, those that come meanwhile go together, in their order", async () => {
+  it("one alone is written at once, later ones together, in order", async () => {
     const { asked, insert, groups } = slowStore();
     const add = groupInserts(insert, never);
     const all = ["a", "b", "c", "d"].map((id) => add([document(id)]));
@@ -31,7 +31,7 @@ describe("inserts in groups", () => {
     await eventually(() => expect(groups().at(-1)).toEqual(["e"]));
   });
 
-  it("a group has a limit, which what one brings at once may pass", async () => {
+  it("a group has a limit, which one large insert may exceed", async () => {
     const sizes: number[] = [];
     const add = groupInserts(async (documents) => {
       sizes.push(documents.length);
@@ -42,7 +42,7 @@ describe("inserts in groups", () => {
     expect(sizes).toEqual([1, 200, 1, 500]);
   });
 
-  it("a document that cannot be written takes none of its group along", async () => {
+  it("an invalid document fails alone", async () => {
     const groups: string[][] = [];
     const add = groupInserts(async (documents) => {
       groups.push(ids(documents));
@@ -54,7 +54,7 @@ describe("inserts in groups", () => {
     expect(groups).toEqual([["first"], ["good", "bad", "fine"], ["good"], ["bad"], ["fine"]]);
   });
 
-  it("a store that is away is not asked again for each of a group", async () => {
+  it("an unavailable store is called once for a whole group", async () => {
     const groups: string[][] = [];
     const away = new Error("away");
     const add = groupInserts(

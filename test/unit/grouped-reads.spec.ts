@@ -20,7 +20,7 @@ function slowDatabase() {
 }
 
 describe("grouped reads", () => {
-  it("read at once while few statements run, then share the next one, which names each key once", async () => {
+  it("start at once while few statements run, then share the next one, which names each key once", async () => {
     const { read, keys, answer } = slowDatabase();
     const all = ["a", "b", "c", "unknown", "c", "a"].map(read);
     expect(keys()).toEqual([["a"], ["b"]]);
@@ -31,7 +31,7 @@ describe("grouped reads", () => {
     expect(await Promise.all(all)).toEqual(["row a", "row b", "row c", undefined, "row c", "row a"]);
   });
 
-  it("never take part in a statement that began before their call, even for the same key", async () => {
+  it("never join a statement that began before their call, even for the same key", async () => {
     const { read, keys, answer } = slowDatabase();
     const first = read("a");
     const other = read("b");
@@ -44,7 +44,7 @@ describe("grouped reads", () => {
     expect(await Promise.all([other, later])).toEqual(["row b", "row a"]);
   });
 
-  it("go on beside a statement that hangs", async () => {
+  it("continue beside a statement that hangs", async () => {
     const { read, keys, answer } = slowDatabase();
     void read("hangs");
     for (const [at, key] of ["a", "b", "c"].entries()) {

@@ -102,7 +102,7 @@ describe("a public address", () => {
   });
 });
 
-describe("an address of this machine itself", () => {
+describe("an address of this machine", () => {
   it.each(["127.0.0.1", "127.127.0.1", "127.255.255.255", "::1", "::ffff:127.0.0.1"])("is %s", (address) => {
     expect(isLoopbackAddress(address)).toBe(true);
   });
@@ -135,17 +135,17 @@ describe("the addresses of a name", () => {
     expect(asked.sort()).toEqual([`A ${shop}`, `AAAA ${shop}`]);
   });
 
-  it("are one, where only one family has it", async () => {
+  it("are one, if only one family has it", async () => {
     const { found } = await asking((_, kind) => (kind === "A" ? ["93.184.215.14"] : "no such name"));
     expect(found).toEqual(["93.184.215.14"]);
   });
 
-  it("that the DNS does not know, are none, whatever is the matter with the root", async () => {
+  it("unknown to the DNS, are none, in any state of the root", async () => {
     const { found } = await asking((name) => (name === shop ? "no such name" : "silence"));
     expect(found).toMatchObject({ kind: "network", message: `${shop} has no address` });
   });
 
-  it("whose name servers are silent, are none, while the root is answered", async () => {
+  it("with silent name servers, are none, while the root answers", async () => {
     const roots = [[], "refused"] as const;
     const all = roots.map((root) => asking((name) => (name === shop ? "silence" : root), 1_500));
     for (const { found, asked } of await Promise.all(all)) {
@@ -154,7 +154,7 @@ describe("the addresses of a name", () => {
     }
   });
 
-  it("are not to be had without a name server: the fault is on this machine", async () => {
+  it("without a name server are unavailable: the fault is on this machine", async () => {
     const { found } = await asking(() => "silence", 300);
     expect(found).toMatchObject({ kind: "local", message: expect.stringContaining("ETIMEOUT") });
     const server = await startNameServer(() => "silence");
@@ -165,7 +165,7 @@ describe("the addresses of a name", () => {
   });
 });
 
-describe("a URL that a stranger gave", () => {
+describe("a URL from a third party", () => {
   it.each([
     "https://shop.example/hooks",
     "https://shop.example:443/hooks",
@@ -173,7 +173,7 @@ describe("a URL that a stranger gave", () => {
     "https://8.8.8.8/",
     "https://[2606:4700::1111]/",
     "https://xn--bcher-kva.example/",
-  ])("%s is fine", (url) => {
+  ])("%s is accepted", (url) => {
     expect(urlTrouble(url, strict)).toBeUndefined();
   });
 
@@ -243,7 +243,7 @@ describe("a URL that a stranger gave", () => {
     "http://localhost:3003/",
     "http://[::1]:3003/",
     "https://127.0.0.2:9/",
-  ])("%s is fine with the sandbox switch alone", (url) => {
+  ])("%s is accepted with the sandbox switch alone", (url) => {
     expect(urlTrouble(url, sandbox)).toBeUndefined();
     expect(urlTrouble(url, strict)).toBeDefined();
   });
@@ -292,12 +292,12 @@ describe("a guarded request", () => {
     ["a link with a zone", ["fe80::1%eth0"]],
     ["6to4 of loopback", ["2002:7f00:1::"]],
     ["what is no address", ["0x7f000001"]],
-  ])("to a name that leads to %s, never connects", async (_, addresses) => {
+  ])("to a name that resolves to %s, never connects", async (_, addresses) => {
     const guarded = post("https://shop.example/", { ...strict, resolve: async () => addresses });
     await expect(guarded).rejects.toMatchObject({ kind: "blocked" });
   });
 
-  it("to a name that is fine when asked and bad when connected to, is judged by the address it connects to", async () => {
+  it("to a name that resolves differently at the connection, is checked by the address of the connection", async () => {
     const resolve = answering(["127.0.0.1"], ["10.0.0.8"]);
     const answer = await post(`http://localhost:${port}/rebound`, { ...sandbox, resolve });
     expect(answer).toMatchObject({ status: 200 });
@@ -305,7 +305,7 @@ describe("a guarded request", () => {
     expect(resolve).toHaveBeenCalledTimes(1);
   });
 
-  it("to a name that is bad when asked and fine when asked again, is not asked again", async () => {
+  it("to a name with a bad address at first and a good one later, is not resolved again", async () => {
     const resolve = answering(["127.0.0.1"], ["93.184.215.14"]);
     await expect(post("https://rebind.example/", { ...strict, resolve })).rejects.toMatchObject({
       kind: "blocked",
@@ -330,7 +330,7 @@ describe("a guarded request", () => {
     ["[::127.0.0.1]", "compatible"],
     ["[::1]", "of IPv6"],
     ["127.0.0.1.", "with the dot of the root"],
-  ])("whose URL nobody has looked at, never connects to %s (%s)", async (host) => {
+  ])("with an unchecked URL, never connects to %s (%s)", async (host) => {
     const before = seen.length;
     const call = { url: `http://${host}:${port}/unseen`, headers: {}, body: "{}", timeoutMs: 2_000 };
     const asked = guardedExchange({ ...call, maxBodyBytes: 1 }, strict, new AbortController().signal);
@@ -345,38 +345,38 @@ describe("a guarded request", () => {
     await expect(asked).rejects.toMatchObject({ name: "AbortError" });
   });
 
-  it("whose URL nobody has looked at, connects to this machine with the sandbox switch alone", async () => {
+  it("with an unchecked URL, connects to this machine with the sandbox switch alone", async () => {
     const call = { url: `http://127.0.0.1:${port}/seen`, headers: {}, body: "{}", timeoutMs: 2_000 };
     const asked = guardedExchange({ ...call, maxBodyBytes: 1 }, sandbox, new AbortController().signal);
     expect(await asked).toMatchObject({ status: 200 });
   });
 
-  it("answered by a redirect, returns it and goes nowhere", async () => {
+  it("answered by a redirect, returns it and does not follow", async () => {
     const answer = await post(`http://127.0.0.1:${port}/moved`, sandbox);
     expect(answer).toMatchObject({ status: 307, headers: { location: "/inside" } });
     expect(seen).not.toContain("POST /inside");
   });
 
-  it("answered by more than is wanted, takes only so much", async () => {
+  it("answered by more than the limit, reads only the limit", async () => {
     const { body } = await post(`http://127.0.0.1:${port}/flood`, sandbox);
     expect(body.length).toBe(1_024);
   });
 
-  it("answered by a head and then nothing, is answered all the same", async () => {
+  it("answered by a head without a body, returns the answer", async () => {
     const { status, body } = await post(`http://127.0.0.1:${port}/drip`, sandbox, 300);
     expect({ status, body: body.toString() }).toEqual({ status: 200, body: "drop" });
   });
 
-  it("answered in two parts, waits for both, and takes no byte more than is wanted", async () => {
+  it("answered in two parts, waits for both, and reads at most the limit", async () => {
     const { body } = await post(`http://127.0.0.1:${port}/parts`, sandbox, 30_000);
     expect(body.toString()).toBe(`${"x".repeat(1_023)}y`);
   });
 
-  it("answered by a head and then nothing, waits no longer for the body than a second", async () => {
+  it("answered by a head without a body, waits at most a second for the body", async () => {
     expect(await post(`http://127.0.0.1:${port}/drip`, sandbox, 3_600_000)).toMatchObject({ status: 200 });
   });
 
-  it("answered in full, is over at once", async () => {
+  it("answered in full, ends at once", async () => {
     const startedMs = performance.now();
     for (let count = 0; count < 30; count++) {
       const { body } = await post(`http://localhost:${port}/`, sandbox, 30_000);
@@ -386,7 +386,7 @@ describe("a guarded request", () => {
     expect(performance.now() - startedMs).toBeLessThan(25_000);
   });
 
-  it("answered by a change of protocol, is answered with its status and holds no connection", async () => {
+  it("answered by a change of protocol, returns its status and holds no connection", async () => {
     const upgrade = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: tcp\r\n\r\n";
     const { servers, open, stop } = await startHostile({
       changes: (socket) => socket.once("data", () => socket.write(upgrade)),
@@ -402,7 +402,7 @@ describe("a guarded request", () => {
     await stop();
   });
 
-  it("to a URL that is not fine, asks no name server", async () => {
+  it("to a refused URL, asks no name server", async () => {
     const resolve = answering(["93.184.215.14"]);
     for (const url of ["https://shop.example:22/", "http://shop.example/", "https://partners/"]) {
       await expect(post(url, { ...strict, resolve })).rejects.toMatchObject({ kind: "blocked" });
@@ -416,7 +416,7 @@ describe("a guarded request", () => {
     await expect(guarded).rejects.toMatchObject({ kind: "local", message: "ENETUNREACH" });
   });
 
-  it("that its caller breaks off, ends as out of time", async () => {
+  it("aborted by its caller, ends as a timeout", async () => {
     const call = { url: `http://127.0.0.1:${port}/hang`, headers: {}, body: "{}", timeoutMs: 60_000 };
     const asked = guardedPost({ ...call, maxBodyBytes: 1, signal: AbortSignal.abort() }, sandbox);
     await expect(asked).rejects.toMatchObject({ kind: "timeout" });
@@ -428,7 +428,7 @@ describe("a guarded request", () => {
     });
   });
 
-  it("to a port where nobody listens, fails as the network does", async () => {
+  it("to a port without a listener, fails with the network's error", async () => {
     await expect(post("http://127.0.0.1:1/", sandbox)).rejects.toMatchObject({
       kind: "network",
       message: "ECONNREFUSED",

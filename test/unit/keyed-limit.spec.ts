@@ -20,7 +20,7 @@ function works() {
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("a limit by keys", () => {
-  it("lets work of one key beyond its part wait for its turn, in order, and other keys go on", async () => {
+  it("lets work of one key beyond its limit wait for its turn, in order, and other keys continue", async () => {
     const { begun, work, endFirst } = works();
     const limit = keyedLimit({ atOnce: 2, waitMs: 60_000 });
     const hot = ["a", "b", "c", "d"].map((name) => limit.run("hot", work(name)));
@@ -39,7 +39,7 @@ describe("a limit by keys", () => {
     expect(limit.keys()).toBe(0);
   });
 
-  it("refuses work that has waited as long as it may, and gives its turn to the next", async () => {
+  it("refuses work that has waited too long, and gives its turn to the next", async () => {
     const { begun, work, endFirst } = works();
     const limit = keyedLimit({ atOnce: 1, waitMs: 10 });
     const first = limit.run("hot", work("first"));
@@ -52,7 +52,7 @@ describe("a limit by keys", () => {
     expect(begun).toEqual(["first", "next"]);
   });
 
-  it("goes on after work that failed", async () => {
+  it("continues after failed work", async () => {
     const limit = keyedLimit({ atOnce: 1, waitMs: 60_000 });
     const failed = limit.run("hot", () => Promise.reject(new Error("broken")));
     const next = limit.run("hot", async () => "fine");

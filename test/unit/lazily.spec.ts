@@ -2,14 +2,14 @@ import { describe, expect, it } from "@jest/globals";
 import { lazyAsync } from "../../lib/lazy-async.ts";
 
 describe("lazily", () => {
-  it("asked by many at once and again, makes one", async () => {
+  it("called concurrently and again, makes one value", async () => {
     let made = 0;
     const one = lazyAsync(async () => ++made);
     expect(made).toBe(0);
     expect([...(await Promise.all([one(), one()])), await one()]).toEqual([1, 1, 1]);
   });
 
-  it("after a failure, which all who waited hear of, tries again and keeps what worked", async () => {
+  it("after a failure, which all waiting callers get, tries again and keeps the result", async () => {
     let tries = 0;
     const one = lazyAsync(async () => {
       tries += 1;

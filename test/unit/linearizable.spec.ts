@@ -36,29 +36,29 @@ const silence = (input: Input, invoked: number): Operation<Input> => ({
 const verdict = (...operations: Operation<Input>[]) => check(register, operations).linearizable;
 
 describe("check", () => {
-  it("of operations beside each other, accepts whichever order explains the answers", () => {
+  it("of concurrent operations, accepts any order that explains the answers", () => {
     expect(verdict(operation({ write: 1 }, 1, 4), operation({ read: true }, 2, 3, 0))).toBe(true);
     expect(verdict(operation({ write: 1 }, 1, 4), operation({ read: true }, 2, 3, 1))).toBe(true);
   });
 
-  it("of a read that misses a write which had ended before, finds no order", () => {
+  it("of a read that misses an earlier write, finds no order", () => {
     expect(verdict(operation({ write: 1 }, 1, 2), operation({ read: true }, 3, 4, 0))).toBe(false);
   });
 
-  it("of two winners where there can be one, finds no order", () => {
+  it("of two winners where one is possible, finds no order", () => {
     const one = operation({ from: 0, to: 1 }, 1, 4);
     expect(verdict(one, operation({ from: 0, to: 2 }, 2, 3))).toBe(false);
     expect(verdict(one, refusal({ from: 0, to: 2 }, 2, 3))).toBe(true);
   });
 
-  it("of what was never answered, believes both that it happened and that it did not", () => {
+  it("of operations without an answer, accepts both results", () => {
     expect(verdict(silence({ write: 1 }, 1), operation({ read: true }, 2, 3, 1))).toBe(true);
     expect(verdict(silence({ write: 1 }, 1), operation({ read: true }, 2, 3, 0))).toBe(true);
     const back = [operation({ read: true }, 2, 3, 1), operation({ read: true }, 4, 5, 0)];
     expect(verdict(silence({ write: 1 }, 1), ...back)).toBe(false);
   });
 
-  it("of what may happen by itself, believes that it did at any moment", () => {
+  it("of internal steps, accepts them at any time", () => {
     const ticking = { ...register, internal: (state: number) => (state < 3 ? [state + 1] : []) };
     const reads = (...values: number[]) =>
       values.map((value, n) => operation({ read: true }, 2 * n + 1, 2 * n + 2, value));
@@ -66,7 +66,7 @@ describe("check", () => {
     expect(check(ticking, reads(0, 2, 1)).linearizable).toBe(false);
   });
 
-  it("of any operations that did happen one after the other, finds their order, however they overlap", () => {
+  it("of any sequential operations, finds their order, however they overlap", () => {
     const inputs = fc.array(
       fc.record({
         write: fc.nat(3),
@@ -98,7 +98,7 @@ describe("check", () => {
 });
 
 describe("Recorder", () => {
-  it("notes answers, refusals and silence with the order in which they began and ended", async () => {
+  it("records answers, refusals and missing answers in the order of their begin and end", async () => {
     const recorder = new Recorder<string>();
     const slow = Promise.withResolvers<string>();
     const first = recorder.run("slow", () => slow.promise);

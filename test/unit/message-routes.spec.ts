@@ -7,7 +7,7 @@ const root = resolve(import.meta.dirname, "../..");
 const types = Object.keys(messages);
 
 describe("senders and readers of messages, as docs/messages.md lists them", () => {
-  it("are a sender for each type, and none beside those that NATS allows", () => {
+  it("have a sender for each type, and none beside those that NATS allows", () => {
     const senders = sendersOf(root, types);
     expect(types.filter((type) => !senders.get(type)?.length)).toEqual([]);
     expect(senders.get("order.paid")).toEqual(["orders"]);

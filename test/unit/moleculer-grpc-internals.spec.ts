@@ -8,14 +8,14 @@ import {
 
 const options = { logger: false, skipProcessEventRegistration: true } as const;
 
-describe("what moleculer-grpc uses of Moleculer beyond its public interface", () => {
-  it("finds the metadata of a known node, and none of another", () => {
+describe("the internals of Moleculer that moleculer-grpc uses", () => {
+  it("return the metadata of a known node, and none of another", () => {
     const broker = new ServiceBroker({ ...options, nodeID: "one", metadata: { grpc: "127.0.0.1:1" } });
     expect(metadataOf(broker, "one")).toEqual({ grpc: "127.0.0.1:1" });
     expect(metadataOf(broker, "two")).toBeUndefined();
   });
 
-  it("makes a context that a call of the broker takes over", async () => {
+  it("make a context that a call of the broker accepts", async () => {
     const broker = new ServiceBroker({ ...options, nodeID: "one" });
     broker.createService({
       name: "echo",
@@ -29,7 +29,7 @@ describe("what moleculer-grpc uses of Moleculer beyond its public interface", ()
     expect(told).toEqual({ params: { a: 1 }, meta: { b: 2 }, locals: { c: 4 }, level: 3 });
   });
 
-  it("runs the `stopping` of a middleware that was added last before the others", async () => {
+  it("run the `stopping` of a middleware that was added last before the others", async () => {
     const order: string[] = [];
     const broker = new ServiceBroker({
       ...options,

@@ -31,7 +31,7 @@ const SHOWN_WITHOUT_DECIMALS = "AFN ALL COP HUF IDR IQD IRR KPW LAK LBP MGA MMK 
 const amount = (amountMinor: number, currency: string) => ({ amountMinor, currency });
 
 describe("currencies", () => {
-  it("have the minor unit of ISO 4217, whatever is shown of it", () => {
+  it("have the minor unit of ISO 4217, however they are displayed", () => {
     const expected = Object.entries(OTHER_DIGITS).flatMap(([digits, codes]) =>
       codes.split(" ").map((code) => [code, Number(digits)] as const),
     );
@@ -42,7 +42,7 @@ describe("currencies", () => {
     for (const code of SHOWN_WITHOUT_DECIMALS) expect(minorUnitDigits(code)).toBe(code === "IQD" ? 3 : 2);
   });
 
-  it("are those that money can be in: no metal, no test code, no invention", () => {
+  it("are those of real money: no metals and no test codes", () => {
     for (const code of ["EUR", "CHF", "HUF", "IQD", "XOF", "ZWG", "XCG"]) expect(isCurrency(code)).toBe(true);
     for (const code of ["XXX", "XTS", "XAU", "ABC", "BTC", "eur", "", "EUR ", "toString", undefined]) {
       expect(isCurrency(code)).toBe(false);
@@ -66,11 +66,11 @@ describe("sums", () => {
     ["of half a piece", () => times(amount(1, "EUR"), 0.5)],
     ["of no whole number", () => money(0.1, "EUR")],
     ["of no number", () => money(Number.NaN, "EUR")],
-  ])("%s, are none", (_, sum) => {
+  ])("%s, are refused", (_, sum) => {
     expect(sum).toThrow(MoneyError);
   });
 
-  it("are the same with the same amount and the same currency only", () => {
+  it("are equal with the same amount and the same currency only", () => {
     const one = amount(1, "EUR");
     expect([one, amount(2, "EUR"), amount(1, "CHF")].map((other) => sameMoney(one, { ...other }))).toEqual([
       true,
@@ -80,7 +80,7 @@ describe("sums", () => {
   });
 });
 
-describe("an amount in words", () => {
+describe("an amount as text", () => {
   it.each([
     [amount(123_456, "HUF"), "1234.56"],
     [amount(0, "EUR"), "0.00"],
@@ -104,7 +104,7 @@ describe("an amount in words", () => {
     [amount(123_450, "HUF"), "en", /1,234\.50/],
     [amount(10_000_000, "IDR"), "en", /IDR\s100,000(?!\.)/],
     [amount(1_200, "EUR"), "en", /€12\.00/],
-  ])("of %j in %s, has decimals where people write them or the amount has some", (money, language, shown) => {
+  ])("of %j in %s, has decimals if the currency or the amount has some", (money, language, shown) => {
     expect(renderRefund({ amount: money }, undefined, language).body.replaceAll("\u00a0", " ")).toMatch(
       shown,
     );
@@ -122,7 +122,7 @@ describe("amounts at Stripe", () => {
     }
   });
 
-  it("in what is no currency, are none", () => {
+  it("in an unknown currency, are refused", () => {
     for (const code of ["xxx", "abc", "btc", "EUR", 978]) expect(fromStripe(100, code)).toBeUndefined();
   });
 });
@@ -136,7 +136,7 @@ function rulesOf(name: string, operation: string, rule: unknown): { where: strin
   return items ? [...inner, ...rulesOf(name, operation, items)] : inner;
 }
 
-describe("what operations take", () => {
+describe("the values that operations accept", () => {
   const bodies = routes
     .map(endpointOf)
     .flatMap(({ operation, body }) => (body?.part ? [{ operation, rule: body.part.rule }] : []));

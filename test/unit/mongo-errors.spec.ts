@@ -35,7 +35,7 @@ describe("an error of MongoDB", () => {
     ["what the driver calls retryable", labelled()],
     ["known documents that no majority confirmed", bulk([11_000], true)],
     ["our own time limit", new TimeoutError(10)],
-  ])("that tells of %s, means that the store is away", (_what, error) => {
+  ])("for %s, means that the store is unavailable", (_what, error) => {
     expect(isUnavailable(error)).toBe(true);
     expect(isDuplicate(error)).toBe(false);
   });
@@ -45,19 +45,19 @@ describe("an error of MongoDB", () => {
     ["a bad value", server(2)],
     ["a mistake of ours", new TypeError("undefined is not a function")],
     ["nothing at all", undefined],
-  ])("that tells of %s, does not", (_what, error) => {
+  ])("for %s, does not", (_what, error) => {
     expect(isUnavailable(error)).toBe(false);
     expect(isDuplicate(error)).toBe(false);
   });
 
-  it("about ids that are known, and about nothing else, is a duplicate", () => {
+  it("about known ids, and about nothing else, is a duplicate", () => {
     expect(isDuplicate(server(11_000))).toBe(true);
     expect(isDuplicate(bulk([11_000, 11_000]))).toBe(true);
     expect(isDuplicate(bulk([11_000, 2]))).toBe(false);
     expect(isUnavailable(bulk([11_000]))).toBe(false);
   });
 
-  it("has a name that the driver still gives", () => {
+  it("has a name that the driver still uses", () => {
     const given = Object.keys(mongodb).filter((name) => isUnavailable({ name }));
     expect(given).toEqual(
       expect.arrayContaining(["MongoNetworkError", "MongoServerSelectionError", "MongoWriteConcernError"]),

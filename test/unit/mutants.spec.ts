@@ -13,7 +13,7 @@ const changesOf = (source: string, kind: string) =>
     .map((mutant) => applied(source, mutant));
 
 describe("changes of TypeScript", () => {
-  it("of a condition that guards what follows, let everything pass", () => {
+  it("of a guarding condition, let everything pass", () => {
     expect(changesOf('if (late) throw new Error("late");', "guard-removed")).toEqual([
       'if (false) throw new Error("late");',
     ]);
@@ -22,7 +22,7 @@ describe("changes of TypeScript", () => {
     ]);
   });
 
-  it("of any other condition, turn it round", () => {
+  it("of any other condition, invert it", () => {
     expect(changesOf("if (late) say();", "condition-negated")).toEqual(["if (!(late)) say();"]);
     expect(changesOf("x = late ? 1 : 2;", "condition-negated")).toEqual(["x = !(late) ? 1 : 2;"]);
   });
@@ -32,7 +32,7 @@ describe("changes of TypeScript", () => {
     expect(changesOf("x = a ?? b;", "operand-removed")).toEqual(["x = a;"]);
   });
 
-  it("of comparisons, move the bound by one", () => {
+  it("of comparisons, move the limit by one", () => {
     expect(changesOf("x = a < b;", "comparison-shifted")).toEqual(["x = a <= b;"]);
   });
 
@@ -41,18 +41,18 @@ describe("changes of TypeScript", () => {
     expect(changesOf("const WAIT_MS = 10;", "number-changed")).toEqual(["const WAIT_MS = 10000;"]);
   });
 
-  it("of an awaited call, do not wait for it, or leave it out", () => {
+  it("of an awaited call, do not wait for it, or remove it", () => {
     expect(changesOf("await save();", "await-dropped")).toEqual([
       "void Promise.resolve(save()).catch(() => {});",
     ]);
     expect(changesOf("await save();", "call-removed")).toEqual(["undefined;"]);
   });
 
-  it("of types, are none", () => {
+  it("of types, do not exist", () => {
     expect(mutantsOf("some.ts", "type Limit = 1 | 2; const x: 3 = y as 3;")).toEqual([]);
   });
 
-  it("keep their ids when lines come before them, and have different ones when lines are equal", () => {
+  it("keep their ids when lines are added before them, and have different ones for equal lines", () => {
     const source = "if (a) return;\nif (a) return;";
     const ids = (text: string) => mutantsOf("some.ts", text).map(({ id }) => id);
     expect(new Set(ids(source)).size).toBe(2);
@@ -99,7 +99,7 @@ describe("changes of SQL", () => {
     ]);
   });
 
-  it("of prose that has such words, are none", () => {
+  it("of prose with such words, do not exist", () => {
     expect(mutantsOf("some.ts", 'say("Delete it where and when you want, order by order.")')).toMatchObject([
       { kind: "call-removed" },
     ]);
@@ -120,7 +120,7 @@ describe("coverage of a spec", () => {
     ]);
   });
 
-  it("lacks what no range names", () => {
+  it("excludes code that no range names", () => {
     expect(notRun(10, [])).toEqual([[0, 10]]);
     expect(notRun(10, [range(2, 10, 1)])).toEqual([[0, 2]]);
   });
@@ -136,7 +136,7 @@ describe("report", () => {
     specs: ["a.spec.ts"],
   });
 
-  it("counts by kind and leaves out the equivalent ones of the share", () => {
+  it("counts by kind and excludes the equivalent ones from the share", () => {
     const outcomes = [
       outcome("found", "guard-removed"),
       outcome("survived", "sql-lock"),
@@ -164,7 +164,7 @@ describe("report", () => {
     }
   });
 
-  it("says the interval of a share that is known from few", () => {
+  it("gives the interval of a share with few samples", () => {
     expect(shareText(135, 150)).toBe("90.0 % (84.2 to 93.8)");
     expect(shareText(0, 0)).toBe("-");
   });

@@ -2,7 +2,7 @@ import { describe, expect, it } from "@jest/globals";
 import { natsOptions } from "../../providers/message-bus/nats-options.ts";
 
 describe("natsOptions", () => {
-  it("of a user, gives it an inbox of its own and reconnects for ever", () => {
+  it("of a user, give it an inbox of its own and reconnect without end", () => {
     const url = { NATS_URL: "nats://nats:4222" };
     expect(natsOptions({ ...url, NATS_USER: "orders", NATS_PASSWORD: "secret" })).toMatchObject({
       servers: ["nats:4222"],
@@ -16,7 +16,7 @@ describe("natsOptions", () => {
     expect(natsOptions(url)).not.toHaveProperty("tls");
   });
 
-  it("of a URL with a user in it and TLS, takes both from there; a setting of its own wins", () => {
+  it("of a URL with a user and TLS, use both; a setting has priority", () => {
     const url = { NATS_URL: "tls://ann:a%2Fb@nats.example:4443" };
     expect(natsOptions(url)).toMatchObject({
       servers: ["nats.example:4443"],
@@ -30,7 +30,7 @@ describe("natsOptions", () => {
     });
   });
 
-  it("is fresh each time, since who gets it may write into it", () => {
+  it("are a new object each time, because the receiver may change it", () => {
     const config = { NATS_URL: "nats://nats:4222" };
     expect(natsOptions(config)).not.toBe(natsOptions(config));
   });

@@ -24,14 +24,14 @@ const values = {
 const canary = `<script>alert("1")</script>&'`;
 
 describe("audience", () => {
-  it("every event that is told, to whomever, has its text, and every text is told to somebody", () => {
+  it("has a text for every event that is sent, and a recipient for every text", () => {
     const told = Object.keys(audience).flatMap((type) =>
       addresseesOf(type as OrderMessageType, sampleOrder({ delivererId: "d" })).map(({ event }) => event),
     );
     expect(new Set(told)).toEqual(new Set(orderEvents));
   });
 
-  it("an assigned order, by the deliverer, is told to customer and deliverer", () => {
+  it("of an assigned order, by the deliverer, is customer and deliverer", () => {
     const order = sampleOrder({ delivererId: "d", actor: "d" });
     expect(addresseesOf("order.assigned", order)).toEqual([
       { userId: order.customer.id, event: "order.assigned:customer" },
@@ -39,14 +39,14 @@ describe("audience", () => {
     ]);
   });
 
-  it("a cancelled order, before anybody carries it, is told to the customer only", () => {
+  it("of a cancelled order without a deliverer, is the customer only", () => {
     const order = sampleOrder();
     expect(addresseesOf("order.cancelled", order).map(({ userId }) => userId)).toEqual([order.customer.id]);
   });
 });
 
 describe.each(["en", "de"])("texts in %s", (language) => {
-  it.each(orderEvents)("%s, with and without what may be missing, is a short text without gaps", (event) => {
+  it.each(orderEvents)("%s, with and without optional values, is a short text without gaps", (event) => {
     const full = sampleOrder({
       reason: "No bread left.",
       readyAt: "2026-11-22T10:20:00.000Z",
@@ -74,7 +74,7 @@ describe.each(["en", "de"])("texts in %s", (language) => {
     expect(renderRefund({ amount, number: "K7-042" }, "Zoë", language).body).toContain("K7-042");
   });
 
-  it("a reason, with or without a full stop of its own, is a sentence before the next one", () => {
+  it("a reason, with or without a full stop, is a sentence before the next one", () => {
     for (const reason of ["No bread left", "No bread left."]) {
       const order = sampleOrder({ reason });
       const { body } = renderOrder("order.cancelled:customer", { order, firstName: "Zoë", at }, language);
@@ -111,7 +111,7 @@ describe.each(["en", "de"])("texts in %s", (language) => {
   });
 
   it.each(directTemplates)(
-    "%s, as a mail, says the same in text and markup and escapes its values",
+    "%s, as a mail, is the same in text and markup and escapes its values",
     (template) => {
       const mail = renderDirect(template, { ...values, firstName: canary }, language);
       expect(mail.text).toContain(canary);
@@ -131,7 +131,7 @@ describe.each(["en", "de"])("texts in %s", (language) => {
     },
   );
 
-  it("an order's mail, whatever the partner is called, carries no markup of theirs", () => {
+  it("an order's mail, with any name of the partner, contains no markup of theirs", () => {
     const order = sampleOrder({ partnerTitle: canary });
     const text = renderOrder("order.delivered:customer", { order, firstName: "Zoë", at }, language);
     expect(renderTextMail(text, "Zoë", language).html).not.toContain("<script>");
@@ -145,11 +145,11 @@ describe("languages", () => {
     ["en-GB", "en"],
     ["fr", "en"],
     ["constructor", "en"],
-  ])("a text wanted in %s is written in %s", (wanted, written) => {
+  ])("a text in %s is written in %s", (wanted, written) => {
     expect(languageOf(wanted)).toBe(written);
   });
 
-  it("an amount, in each language, is written as people there write it", () => {
+  it("an amount, in each language, is written in its usual form", () => {
     const news = { order: sampleOrder(), firstName: "Zoë", at };
     expect(renderOrder("order.paid:customer", news, "en").body).toContain("€24.50");
     expect(renderOrder("order.paid:customer", news, "de").body).toContain("24,50\u00a0€");

@@ -42,7 +42,7 @@ describe("OpenAPI document", () => {
     expect({ valid, errors }).toEqual({ valid: true, errors: undefined });
   });
 
-  it("holds every operation of the tables with every status", () => {
+  it("has every operation of the tables with every status", () => {
     for (const { route, statuses } of endpoints) {
       const operation = document.paths[route.path]?.[route.method.toLowerCase()];
       expect(Object.keys(operation?.responses ?? {}).map(Number)).toEqual(statuses);
@@ -69,7 +69,7 @@ describe("OpenAPI document", () => {
     expect(declaring("WWW-Authenticate")).toEqual(new Set(["401"]));
   });
 
-  it("declares the headers of the limits on every answer, and describes them once", () => {
+  it("declares the headers of the limits for every answer, and describes them once", () => {
     const { responses: shared, headers: described } = document.components;
     const limits = {
       RateLimit: { $ref: "#/components/headers/RateLimit" },
@@ -84,7 +84,7 @@ describe("OpenAPI document", () => {
     }
   });
 
-  it("holds no example that its own schema refuses, nor one that the validator of the contract does", () => {
+  it("has no example that its own schema or the contract's validator refuses", () => {
     const ajv = new Ajv2020({ strict: false });
     (addFormats as unknown as (ajv: Ajv2020) => void)(ajv);
     ajv.addSchema({ $id: "doc", components: document.components });
@@ -111,7 +111,7 @@ describe("OpenAPI document", () => {
     for (const rule of rules) expect(validatorOf(rule)(exampleOf(rule))).toEqual([]);
   });
 
-  it("refers to nothing that is not there, and names nothing that nobody refers to", () => {
+  it("has neither broken references nor unused components", () => {
     const text = JSON.stringify(document);
     const referred = new Set(
       [...text.matchAll(/"#\/components\/(schemas|responses)\/([^"]+)"/g)].map(
@@ -135,7 +135,7 @@ describe("OpenAPI document", () => {
     for (const flags of ["", "u"]) for (const pattern of patterns) new RegExp(pattern, flags);
   });
 
-  it("calls images bytes, the answered type first, and says what a stream of events holds", () => {
+  it("describes images as bytes, the answered type first, and the events of a stream", () => {
     const at = (path: string, method: string) =>
       document.paths[path]?.[method] as unknown as {
         requestBody: { content: Record<string, { schema: object }> };

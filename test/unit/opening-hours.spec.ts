@@ -47,12 +47,12 @@ function wallText(timeZone: string, ms: number): { weekday: number; minute: numb
 }
 
 describe("opening hours", () => {
-  it("open, without any span, is never", () => {
+  it("open, without any span, is never true", () => {
     expect(isOpenAt({ timeZone: "UTC", spans: [] }, at("2026-05-05T12:00Z"))).toBe(false);
     expect(nextOpening({ timeZone: "UTC", spans: [] }, at("2026-05-05T12:00Z"))).toBeUndefined();
   });
 
-  it("open, with spans of whole days, is always, also when the clocks change", () => {
+  it("open, with spans of whole days, is always true, also when the clocks change", () => {
     fc.assert(
       fc.property(fc.constantFrom(...zones), anyMoment, (timeZone, ms) =>
         isOpenAt(everyDay(0, 1440, timeZone), ms),
@@ -60,7 +60,7 @@ describe("opening hours", () => {
     );
   });
 
-  it("open, at any moment in any zone, is what the wall clock says of the minutes of the week", () => {
+  it("open, at any moment in any zone, follows the local time", () => {
     fc.assert(
       fc.property(anyHours, anyMoment, (hours, ms) => {
         const { weekday, minute } = wallText(hours.timeZone, ms);
@@ -85,7 +85,7 @@ describe("opening hours", () => {
     expect(isOpenAt(everyDay(9 * 60, 18 * 60), at(moment))).toBe(expected);
   });
 
-  it("open, with a span past midnight, lasts into the next day and over the week's end", () => {
+  it("open, with a span past midnight, continues into the next day and over the week's end", () => {
     const saturdayNight: Hours = {
       timeZone: "UTC",
       spans: [{ weekday: 6, fromMinute: 1320, untilMinute: 1560 }],

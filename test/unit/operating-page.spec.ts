@@ -28,7 +28,7 @@ function orphans(file: string): string[] {
 }
 
 describe("the pages for operators", () => {
-  it("name every file and folder that a data folder holds", () => {
+  it("name every file and folder of a data folder", () => {
     const names = kept();
     expect(names).toEqual(expect.arrayContaining(["postgres", "media", "secrets.json"]));
     expect(names.filter((name) => !page.includes(`\`${name}\``) && !page.includes(`\`${name}/\``))).toEqual(
@@ -43,7 +43,7 @@ describe("the pages for operators", () => {
     expect(orphans(file)).toEqual([]);
   });
 
-  it("say which day a weekday is, where hours are set", () => {
+  it("name the day of weekday 0, where hours are set", () => {
     const hours = routes
       .map(endpointOf)
       .find(({ operation }) => operation === "PUT /partners/{partner_id}/hours");

@@ -65,7 +65,7 @@ describe("compareBooks, of a payment that the bank lists", () => {
   });
 });
 
-describe("nextLookAt", () => {
+describe("nextPollAt", () => {
   const at = (clock: string) => `2026-01-01T${clock}:00.000Z`;
   const [createdAt, paidAt] = [at("10:00"), at("10:07")];
   it.each<[OrderStatus, string | undefined, string, string | undefined]>([

@@ -11,8 +11,8 @@ const DAY_MS = 86_400_000;
 const sound = (ageMs = 0) => envelope("waybill/test", userDeleted(), NOW_MS - ageMs);
 const judged = (incoming: unknown) => parseMessage(incoming, NOW_MS, INBOX_RETENTION_MS);
 
-describe("the memory of an inbox", () => {
-  it("is longer than the replays of an outbox by more than a day, or the program does not start", () => {
+describe("the retention of an inbox", () => {
+  it("exceeds the replays of an outbox by more than a day, or the program does not start", () => {
     expect(() => assertRetention(OUTBOX_RETENTION_MS, INBOX_RETENTION_MS)).not.toThrow();
     expect(() => assertRetention(7 * DAY_MS, 8 * DAY_MS + 1)).not.toThrow();
     expect(() => assertRetention(7 * DAY_MS, 8 * DAY_MS)).toThrow(
@@ -24,8 +24,8 @@ describe("the memory of an inbox", () => {
   });
 });
 
-describe("judge", () => {
-  it("of a sound message, keeps what came and lets it wait for its handler", () => {
+describe("parseMessage", () => {
+  it("of a valid message, keeps it and lets it wait for its handler", () => {
     const { specversion: _, ...rest } = sound();
     expect(judged({ specversion: "1.0", ...rest })).toEqual({ ...rest, state: "waiting" });
   });
@@ -66,13 +66,13 @@ describe("judge", () => {
     ["256 KB and more", { ...sound(), data: { junk: "x".repeat(256 * 1024) } }, "too large"],
     ["a NUL", { ...sound(), data: { version: 1, userId: "a\0b" } }, "NUL"],
     ["a lone surrogate", { ...sound(), data: { version: 1, userId: "\ud800" } }, "surrogate"],
-  ])("of a message with %s, puts it aside and says why", (_what, incoming, reason) => {
+  ])("of a message with %s, quarantines it with the reason", (_what, incoming, reason) => {
     const row = judged(incoming);
     expect(row).toMatchObject({ state: "quarantined", error: expect.stringContaining(reason) });
     expect(row.deadLetterId).toBeDefined();
   });
 
-  it("of a message up to 256 KiB, looks at it; of a larger one, keeps an excerpt", () => {
+  it("of a message up to 256 KiB, reads it; of a larger one, keeps an excerpt", () => {
     const ofSize = (bytes: number) => {
       const made = (junk: string) => ({ ...sound(), data: { junk } });
       const rest = JSON.stringify(made("")).length;
@@ -88,7 +88,7 @@ describe("judge", () => {
     expect(hash).toMatch(/^[0-9a-f]{64}$/);
   });
 
-  it("of labels at their limits, keeps them; of those beyond, what fits and can be read", () => {
+  it("of labels at their limits, keeps them; beyond, keeps the readable part that fits", () => {
     const [source, subject] = ["s".repeat(100), "x".repeat(200)];
     expect(judged({ ...sound(), source, subject })).toMatchObject({ state: "waiting", source, subject });
     expect(judged({ ...sound(), source: "s", subject: "x" })).toMatchObject({ state: "waiting" });
@@ -105,7 +105,7 @@ describe("judge", () => {
     expect(judged(other).id).toBe(other.id);
   });
 
-  it("of a trace, keeps it where it is one", () => {
+  it("of a trace, keeps it if it is valid", () => {
     const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
     expect(judged({ ...sound(), traceparent })).toMatchObject({ traceparent });
     for (const wrong of [`${traceparent}0`, "", 7]) {
@@ -113,7 +113,7 @@ describe("judge", () => {
     }
   });
 
-  it("of brackets in a text, takes them for text, and of a hundred levels, looks at them", () => {
+  it("of brackets in a text, reads them as text, and of a hundred levels, reads them", () => {
     const nested = (depth: number) => JSON.parse(`${"[".repeat(depth)}${"]".repeat(depth)}`);
     const inText = { ...sound(), data: { ...sound().data, [`${"[".repeat(150)}\\"{`]: 1 } };
     expect(judged(inText).error).not.toContain("nested");
@@ -126,7 +126,7 @@ describe("judge", () => {
     expect(judged({ ...sound(), data: { version: beside } }).error).toContain("version");
   });
 
-  it("of a message nested beyond every stack, puts it aside without it", () => {
+  it("of a message nested too deeply, quarantines it without its content", () => {
     const nested = (depth: number) => JSON.parse(`${"[".repeat(depth)}${"]".repeat(depth)}`);
     for (const depth of [200, 100_000]) {
       const row = judged({ ...sound(), data: { version: nested(depth) } });
@@ -135,7 +135,7 @@ describe("judge", () => {
     }
   });
 
-  it("of a message that the inbox may have forgotten, asks a human first", () => {
+  it("of a message that the inbox may have pruned, quarantines it for an operator", () => {
     expect(judged(sound(13 * DAY_MS))).toMatchObject({ state: "waiting" });
     expect(judged(sound(13 * DAY_MS + 1))).toMatchObject({
       state: "quarantined",
@@ -143,12 +143,12 @@ describe("judge", () => {
     });
   });
 
-  it("of the same nonsense twice, makes the same id, so that a repeat is one row", () => {
+  it("of the same invalid message twice, makes the same id, so that a repeat is one row", () => {
     expect(judged("nonsense").id).toBe(judged("nonsense").id);
     expect(judged("nonsense").id).not.toBe(judged("other nonsense").id);
   });
 
-  it("of whatever may come, makes a row that fits its columns", () => {
+  it("of any input, makes a row that fits its columns", () => {
     const almost = fc.record({
       specversion: fc.constantFrom("1.0", "2.0"),
       id: fc.oneof(fc.constant(newId(NOW_MS)), fc.string()),

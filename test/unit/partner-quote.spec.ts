@@ -50,7 +50,7 @@ function attempt<T>(work: () => T): {
 }
 
 describe("a quote", () => {
-  it("of any cart, is the sum of the partner's own prices and the fee, or names just the lines that cannot be had", () => {
+  it("of any cart, is the sum of the partner's own prices and the fee, or names the unavailable lines", () => {
     fc.assert(
       fc.property(cart, fc.nat(1_000_000), ({ requested, offers }, feeMinor) => {
         const byProduct = new Map(offers.map((one) => [one.productId, one]));
@@ -77,7 +77,7 @@ describe("a quote", () => {
     );
   });
 
-  it("passes address and note through and holds for ten minutes", () => {
+  it("contains the given address and note, and is valid for ten minutes", () => {
     const offers = [{ productId: "p0", title: "Bread", priceMinor: 450, currency: "EUR", active: true }];
     expect(quote([{ productId: "p0", quantity: 2 }], offers)).toEqual({
       checkId: made.checkId,
@@ -99,7 +99,7 @@ describe("a quote", () => {
     expect(attempt(() => quote(requested, [])).error?.type).toBe("VALIDATION_ERROR");
   });
 
-  it("against the offers that it was made from, shows no difference, and against others shows each", () => {
+  it("compared with its own offers, shows no difference, and with others shows each", () => {
     fc.assert(
       fc.property(cart, ({ requested, offers }) => {
         const { value } = attempt(() => quote(requested, offers));
@@ -122,7 +122,7 @@ describe("a quote", () => {
   });
 });
 
-describe("stock, as orders go on", () => {
+describe("stock, after messages of orders", () => {
   const states: (Reservation | undefined)[] = [
     undefined,
     { state: "held", orderVersion: 0 },
@@ -131,7 +131,7 @@ describe("stock, as orders go on", () => {
   ];
   const statuses: OrderStatus[] = ["pending", "paid", "cancelled", "expired"];
 
-  it("by news that are not newer than what is known, does not move", () => {
+  it("does not change by a message that is not newer than the known one", () => {
     for (const known of states) {
       if (!known) continue;
       for (const status of statuses) {
@@ -159,7 +159,7 @@ describe("stock, as orders go on", () => {
     expect(reservationAfter(known, { status, previousStatus, version: 2 })).toEqual(expected);
   });
 
-  it("by the same news in any order, ends in the same state", () => {
+  it("is the same after the same messages in any order", () => {
     const news: { status: OrderStatus; previousStatus?: OrderStatus; version: number }[] = [
       { status: "pending", version: 1 },
       { status: "paid", previousStatus: "pending", version: 2 },

@@ -4,14 +4,14 @@ import { PASSWORD_COST, passwordHasher } from "../../providers/identity/password
 const cheap = { memoryKiB: 64, passes: 1 };
 
 describe("the password hasher", () => {
-  it("a hash matches its password, in either spelling of Unicode, and no other", async () => {
+  it("makes a hash that matches its password, in either spelling of Unicode, and no other", async () => {
     const hasher = passwordHasher(cheap);
     const hash = await hasher.hash("Zoë’s passphrase".normalize("NFC"));
     await expect(hasher.matches("Zoë’s passphrase".normalize("NFD"), hash)).resolves.toBe(true);
     await expect(hasher.matches("Zoe’s passphrase", hash)).resolves.toBe(false);
   });
 
-  it("two hashes of one password differ, and say what they cost", async () => {
+  it("makes two different hashes of one password, with their cost", async () => {
     const hasher = passwordHasher(cheap);
     const [first, second] = [await hasher.hash("a passphrase"), await hasher.hash("a passphrase")];
     expect(first).not.toBe(second);
@@ -20,14 +20,14 @@ describe("the password hasher", () => {
     expect(passwordHasher().isOutdated(first)).toBe(true);
   });
 
-  it("a hash of another cost is checked at its own", async () => {
+  it("checks a hash of another cost at that cost", async () => {
     const hash = await passwordHasher(cheap).hash("a passphrase");
     await expect(passwordHasher({ memoryKiB: 128, passes: 2 }).matches("a passphrase", hash)).resolves.toBe(
       true,
     );
   });
 
-  it("nobody's hash, and one that is damaged, match nothing", async () => {
+  it("matches nothing with a damaged hash and with that of an unknown user", async () => {
     const hasher = passwordHasher(cheap);
     for (const hash of [undefined, "", "$argon2id$v=19$m=64,t=1,p=1$short$hash", "plain text"]) {
       await expect(hasher.matches("", hash)).resolves.toBe(false);
@@ -51,11 +51,11 @@ describe("the password hasher", () => {
     expect(somebody).toBeGreaterThan(nobody / 3);
   });
 
-  it("costs what OWASP asks for unless told otherwise", () => {
+  it("has the cost that OWASP recommends by default", () => {
     expect(PASSWORD_COST).toEqual({ memoryKiB: 19_456, passes: 2 });
   });
 
-  it("refuses what cannot be done in time, and takes passwords again afterwards", async () => {
+  it("refuses passwords beyond its capacity, and accepts them again afterwards", async () => {
     const hasher = passwordHasher(cheap);
     const outcomes = await Promise.all(
       Array.from({ length: 60 }, () =>

@@ -35,7 +35,7 @@ describe("problem documents", () => {
     [new Errors.RequestTimeoutError({ action: "orders.get", nodeID: "orders-1" }), "deadline_exceeded"],
     [new Errors.RequestSkippedError({ action: "orders.get", nodeID: "orders-1" }), "deadline_exceeded"],
     [new Errors.QueueIsFullError({ action: "orders.get", nodeID: "orders-1" }), "overloaded"],
-  ])("of the framework's %p, are in our words and name no node", (error, code) => {
+  ])("of the framework's %p, have our texts and name no node", (error, code) => {
     const { status, headers, document, unexpected } = problemOf(error, context);
     expect({ status, code: document.code, retry: headers["Retry-After"], unexpected }).toEqual({
       status: 503,
@@ -57,7 +57,7 @@ describe("problem documents", () => {
     ["a string"],
     [undefined],
     [null],
-  ])("of what nobody foresaw, %p, are INTERNAL and tell nothing", (error) => {
+  ])("of an unforeseen error, %p, are INTERNAL without its text", (error) => {
     const { status, document, unexpected } = problemOf(error, context);
     expect({ status, unexpected }).toEqual({ status: 500, unexpected: true });
     expect(Object.keys(document).sort()).toEqual(["code", "instance", "status", "title", "trace_id", "type"]);
@@ -71,7 +71,7 @@ describe("problem documents", () => {
     ]);
   });
 
-  it("of an error with facts, carry them in the client's names", () => {
+  it("of an error with data, contain them with the client's names", () => {
     const error = fail("ILLEGAL_TRANSITION", "It is paid.", { legalMoves: ["cancelled"] });
     expect(problemOf(error, context).document).toMatchObject({
       detail: "It is paid.",
@@ -79,7 +79,7 @@ describe("problem documents", () => {
     });
   });
 
-  it("of what the framework cannot decode, are a bad request without its words", () => {
+  it("of a request that the framework cannot decode, are a bad request without its text", () => {
     const error = Object.assign(new Error("cannot decode order_id of orders"), {
       ...{ type: "UNABLE_DECODE_PARAM", data: { node: "orders-1", retryAfterSeconds: 9 } },
     });
@@ -91,13 +91,13 @@ describe("problem documents", () => {
     expect(problemOf(busy, context).headers).toEqual({ "Retry-After": "1" });
   });
 
-  it("of a fault of our own, tell nothing of it", () => {
+  it("of an error of our own, do not reveal it", () => {
     const { document, unexpected } = problemOf(fail("INTERNAL", "the table users is gone"), context);
     expect(unexpected).toBe(true);
     expect(document).not.toHaveProperty("detail");
   });
 
-  it("say what their title doesn't, and name the trace where there is one", () => {
+  it("add a detail to their title, and name the trace if there is one", () => {
     const detailOf = (error: unknown) => problemOf(error, context).document.detail;
     expect(detailOf(fail("NOT_FOUND"))).toBeUndefined();
     expect(detailOf(fail("NOT_FOUND", ""))).toBeUndefined();
@@ -111,7 +111,7 @@ describe("problem documents", () => {
     ["UNAUTHENTICATED", 'Bearer realm="waybill"'],
     ["SESSION_REVOKED", 'Bearer realm="waybill", error="invalid_token"'],
     ["BAD_SIGNATURE", "Signature"],
-  ] as const)("of %s, ask for what is missing", (type, challenge) => {
+  ] as const)("of %s, name the missing part", (type, challenge) => {
     expect(problemOf(fail(type), context).headers).toEqual({ "WWW-Authenticate": challenge });
   });
 
@@ -123,7 +123,7 @@ describe("problem documents", () => {
     [1, "1"],
     [1.01, "2"],
     [90, "90"],
-  ])("of a limit for %p seconds, say to come back after %s", (retryAfterSeconds, expected) => {
+  ])("of a limit for %p seconds, have Retry-After: %s", (retryAfterSeconds, expected) => {
     for (const type of ["TOO_MANY_REQUESTS", "SERVICE_UNAVAILABLE"] as const) {
       const { headers } = problemOf(fail(type, "", { retryAfterSeconds }), context);
       expect(headers).toEqual({ "Retry-After": expected });
@@ -143,7 +143,7 @@ describe("problem documents", () => {
     expect(problemOf(thrown, context).document.errors).toMatchObject([{ field: "birth_date" }]);
   });
 
-  it("of facts that are none, carry none", () => {
+  it("of invalid data, contain none", () => {
     for (const data of [null, "text", undefined]) {
       expect(problemOf({ type: "NOT_FOUND", message: "x", data }, context).document).not.toHaveProperty(
         "data",
@@ -151,7 +151,7 @@ describe("problem documents", () => {
     }
   });
 
-  it("that are uniform, say what else is wrong with a genuine request", () => {
+  it("that are uniform, name another error of a genuine request", () => {
     const isUniform = { ...context, isUniform: true };
     expect(problemOf(fail("NOT_FOUND", "No order."), isUniform).document).toMatchObject({
       detail: "No order.",
@@ -159,12 +159,12 @@ describe("problem documents", () => {
     expect(problemOf(fail("BAD_SIGNATURE", "stale"), context).document).toMatchObject({ detail: "stale" });
   });
 
-  it("of a limit, say how long to wait", () => {
+  it("of a limit, contain the time to wait", () => {
     const { headers } = problemOf(fail("TOO_MANY_REQUESTS", "", { retryAfterSeconds: 17.2 }), context);
     expect(headers["Retry-After"]).toBe("18");
   });
 
-  it("that are uniform, are the same whatever was wrong", () => {
+  it("that are uniform, are the same for every reason", () => {
     const isUniform = { ...context, isUniform: true };
     const texts = ["stale", "wrong key"].map((detail, index) =>
       JSON.stringify(

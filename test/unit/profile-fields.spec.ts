@@ -5,7 +5,7 @@ import { storableName } from "../../services/identity/domain/profile-fields.ts";
 
 const isName = validatorOf({ type: "object", props: { name: personName } } as never);
 
-describe("storableName, of a name that somebody wrote at the identity provider,", () => {
+describe("storableName, of a name from the identity provider,", () => {
   it.each([
     ["'t Hooft", "'t Hooft"],
     ["  Ada\u0000\tLovelace ", "Ada Lovelace"],

@@ -62,7 +62,7 @@ describe("an answer of FCM", () => {
     expect(fcmResult(answer, NOW_MS)).toMatchObject({ outcome: "refused" });
   });
 
-  it("a status 404 that no FCM said is no word on the token", () => {
+  it("a status 404 that is not FCM's does not concern the token", () => {
     expect(fcmResult({ status: 404, body: "<html>Not Found" }, NOW_MS)).toMatchObject({ outcome: "refused" });
   });
 
@@ -70,12 +70,12 @@ describe("an answer of FCM", () => {
     ["QUOTA_EXCEEDED", 429],
     ["UNAVAILABLE", 503],
     ["INTERNAL", 500],
-  ])("%s with Retry-After says how long to wait", (errorCode, code) => {
+  ])("%s with Retry-After contains the time to wait", (errorCode, code) => {
     const answer = { ...fcmError(code, "X", "Y", named(errorCode)), retryAfter: "30" };
     expect(fcmResult(answer, NOW_MS)).toMatchObject({ retryAfterMs: 30_000 });
   });
 
-  it("QUOTA_EXCEEDED of one device makes nobody else wait", () => {
+  it("QUOTA_EXCEEDED of one device does not delay others", () => {
     const failure = {
       "@type": QUOTA,
       violations: [{ subject: "device:1", description: "Device message rate exceeded" }],
@@ -95,7 +95,7 @@ describe("an answer of FCM", () => {
     }
   });
 
-  it("of 401 is about our access token, unless it is about the key of another vendor", () => {
+  it("of 401 concerns our access token, unless it concerns another vendor's key", () => {
     const ours = fcmError(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.");
     const theirs = fcmError(401, "UNAUTHENTICATED", "Auth error from APNS", named("THIRD_PARTY_AUTH_ERROR"));
     expect([ours, theirs].map(accessTokenRefused)).toEqual([true, false]);
@@ -133,7 +133,7 @@ describe("an answer of APNs", () => {
     });
   });
 
-  it("of success is accepted, whatever stands in it", () => {
+  it("of success is accepted, with any content", () => {
     const result = apnsResult({ ...answer(200), apnsId: "EC1BF194-B3B2-424A-89A9-5A918A6E6B5D" }, NOW_MS);
     expect(result).toEqual({ outcome: "accepted", detail: "message EC1BF194-B3B2-424A-89A9-5A918A6E6B5D" });
   });
@@ -147,7 +147,7 @@ describe("an answer of APNs", () => {
     ]);
   });
 
-  it("that the service is away for a while says how long; that one phone got too much, does not", () => {
+  it("of an outage of the service contains the time to wait; of too many pushes to a phone, does not", () => {
     const [away, tooMuch] = [answer(503, "ServiceUnavailable"), answer(429, "TooManyRequests")].map((one) =>
       apnsResult({ ...one, retryAfter: "12" }, NOW_MS),
     );
@@ -173,18 +173,15 @@ describe("Retry-After", () => {
 describe("fitted", () => {
   const bytes = (text: string) => Buffer.byteLength(JSON.stringify(text));
 
-  it("a text that fits stays as it is", () => {
+  it("leaves a text that fits unchanged", () => {
     expect(fitted("Dora has “it”.", bytes, 100)).toBe("Dora has “it”.");
   });
 
-  it.each(["a", "é", "漢", "🛵", '"', "\n"])(
-    "a text of 2000 times %j is as long as fits and no longer",
-    (letter) => {
-      const text = fitted(`B${letter.repeat(2_000)}`, bytes, 500);
-      expect(bytes(text)).toBeLessThanOrEqual(500);
-      expect(text.endsWith("…")).toBe(true);
-      expect(text.isWellFormed()).toBe(true);
-      if (letter.trim()) expect(bytes(text)).toBeGreaterThan(490);
-    },
-  );
+  it.each(["a", "é", "漢", "🛵", '"', "\n"])("cuts a text of 2000 times %j to the limit", (letter) => {
+    const text = fitted(`B${letter.repeat(2_000)}`, bytes, 500);
+    expect(bytes(text)).toBeLessThanOrEqual(500);
+    expect(text.endsWith("…")).toBe(true);
+    expect(text.isWellFormed()).toBe(true);
+    if (letter.trim()) expect(bytes(text)).toBeGreaterThan(490);
+  });
 });

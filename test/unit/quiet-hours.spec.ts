@@ -44,26 +44,26 @@ describe("quiet hours", () => {
     expect(endOf(quiet("22:00", "00:00", "UTC"), "2026-11-23T00:00Z")).toBeUndefined();
   });
 
-  it("in the night in which the clock is put forward, are an hour shorter", () => {
+  it("in the night in which the clock goes forward, are an hour shorter", () => {
     expect(endOf(night, "2026-03-28T22:00Z")).toBe("2026-03-29T05:00");
   });
 
-  it("in the night in which it is put back, are an hour longer", () => {
+  it("in the night in which it goes back, are an hour longer", () => {
     expect(endOf(night, "2026-10-24T21:00Z")).toBe("2026-10-25T06:00");
   });
 
-  it("that end in the hour that is left out, end when it is jumped over", () => {
+  it("that end in the skipped hour, end when it is skipped", () => {
     expect(endOf(quiet("22:00", "02:30"), "2026-03-28T23:00Z")).toBe("2026-03-29T01:00");
   });
 
-  it("that end in the hour that happens twice, end both times", () => {
+  it("that end in the repeated hour, end both times", () => {
     const hours = quiet("22:00", "02:30");
     expect(endOf(hours, "2026-10-24T23:00Z")).toBe("2026-10-25T00:30");
     expect(endOf(hours, "2026-10-25T00:45Z")).toBeUndefined();
     expect(endOf(hours, "2026-10-25T01:10Z")).toBe("2026-10-25T01:30");
   });
 
-  it("that begin in the hour that happens twice, end with its first half", () => {
+  it("that begin in the repeated hour, end with its first half", () => {
     const hours = quiet("02:30", "07:00");
     expect(endOf(hours, "2026-10-25T00:40Z")).toBe("2026-10-25T01:00");
     expect(endOf(hours, "2026-10-25T01:40Z")).toBe("2026-10-25T06:00");
@@ -102,16 +102,16 @@ describe("quiet hours", () => {
   });
 });
 
-describe("quiet hours that somebody wants", () => {
-  it.each(["Europe/Berlin", "America/Argentina/Buenos_Aires", "UTC"])("in %s are right", (timeZone) => {
+describe("the settings of quiet hours", () => {
+  it.each(["Europe/Berlin", "America/Argentina/Buenos_Aires", "UTC"])("in %s are accepted", (timeZone) => {
     expect(quietHoursProblem({ ...night, timeZone })).toBeUndefined();
   });
 
-  it.each(["Mars/Olympus", "+01:00", "Europe/Berlin ", "", "local"])("in %j are wrong", (timeZone) => {
+  it.each(["Mars/Olympus", "+01:00", "Europe/Berlin ", "", "local"])("in %j are refused", (timeZone) => {
     expect(quietHoursProblem({ ...night, timeZone })?.field).toBe("quietHours.timeZone");
   });
 
-  it("that never end are wrong", () => {
+  it("without an end are refused", () => {
     expect(quietHoursProblem(quiet("07:00", "07:00"))?.field).toBe("quietHours.untilMinute");
   });
 });

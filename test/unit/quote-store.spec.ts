@@ -29,7 +29,7 @@ async function stage(cacher: ReturnType<typeof cacherOf>) {
 }
 
 describe("a quote", () => {
-  it("while the shared cache is down, is there for its own customer until it expires", async () => {
+  it("while the shared cache is unavailable, is found for its own customer until it expires", async () => {
     const { clock, quote, customerId, quotes } = await stage(cacherOf({ REDIS_URL: NO_REDIS }));
     await quotes.save(customerId, quote);
     clock.ms += LIFE_MS - 1;

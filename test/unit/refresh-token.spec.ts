@@ -7,7 +7,7 @@ const keys = { secret: "seal-secret-of-the-tests-0123456789ab" };
 const salt = "c2FsdHNhbHRzYWx0c2FsdA";
 
 describe("a refresh token", () => {
-  it("made twice for one generation, is the same; for the next one, it is another", () => {
+  it("made twice for one generation, is the same; for the next one, it differs", () => {
     const sessionId = newId();
     const token = mintRefreshToken({ sessionId, generation: 3 }, salt, keys);
     expect(mintRefreshToken({ sessionId, generation: 3 }, salt, keys)).toBe(token);
@@ -28,7 +28,7 @@ describe("a refresh token", () => {
     expect(isGenuine(token, salt, { secret: "another-secret-of-the-tests-0123456789" })).toBe(false);
   });
 
-  it("of the former secret, stays genuine while that is still known", () => {
+  it("of the former secret, stays genuine while that is configured", () => {
     const token = mintRefreshToken({ sessionId: newId(), generation: 0 }, salt, keys);
     const replaced = { secret: "a-new-seal-secret-0123456789-abcdef", previousSecret: keys.secret };
     expect(isGenuine(token, salt, replaced)).toBe(true);

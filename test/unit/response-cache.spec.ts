@@ -14,8 +14,8 @@ function stage() {
   return { time, kept, make, read: async (key: string) => String((await kept.get(key, make)).body) };
 }
 
-describe("response cache", () => {
-  it("to the same question, are made once until their time is over", async () => {
+describe("cached responses", () => {
+  it("to the same request, are computed once until they expire", async () => {
     const { time, read, kept } = stage();
     expect([await read("partners.listOffers a"), await read("partners.listOffers a")]).toEqual([
       "answer 1",
@@ -29,7 +29,7 @@ describe("response cache", () => {
     expect(kept.counts()).toEqual({ hit: 2, miss: 3 });
   });
 
-  it("of a service that changed, are made anew, and of another are not", async () => {
+  it("of a changed service, are computed again, and of another are not", async () => {
     const { read, kept } = stage();
     await read("partners.listOffers a");
     await read("orders.list a");
@@ -38,7 +38,7 @@ describe("response cache", () => {
     expect(await read("orders.list a")).toBe("answer 2");
   });
 
-  it("that were asked for before a change and come after it, are given and not kept", async () => {
+  it("requested before a change and computed after it, are returned and not cached", async () => {
     const { kept, read, make } = stage();
     const late = kept.get("partners.listOffers a", async () => {
       kept.invalidate("partners.updateProduct");
@@ -48,7 +48,7 @@ describe("response cache", () => {
     expect(await read("partners.listOffers a")).toBe("answer 2");
   });
 
-  it("that cannot be made, leave nothing behind", async () => {
+  it("that fail, are not cached", async () => {
     const { kept, read } = stage();
     await expect(
       kept.get("partners.listOffers a", () => Promise.reject(new Error("away"))),
@@ -56,7 +56,7 @@ describe("response cache", () => {
     expect(await read("partners.listOffers a")).toBe("answer 1");
   });
 
-  it("are bounded: the oldest goes first", async () => {
+  it("are limited: the oldest is dropped first", async () => {
     const { read } = stage();
     await read("partners.listOffers first");
     for (let index = 0; index < 500; index += 1) await read(`partners.listOffers ${index}`);
@@ -65,24 +65,27 @@ describe("response cache", () => {
   });
 });
 
-describe("which answers are kept", () => {
+describe("the responses that are cached", () => {
   const endpoint = routes.filter(({ path }) => path === "/products").map(endpointOf)[0] as Endpoint;
 
-  it("those of the front page, for everybody who is shown the same", () => {
+  it("are those of the front page, for all users with the same view", () => {
     expect(cacheKeyOf(endpoint, "customer", {})).toBe("partners.listOffers ");
     expect(cacheKeyOf(endpoint, "deliverer", {})).toBe("partners.listOffers ");
     expect(cacheKeyOf(endpoint, "customer", { partnerId: "p" })).toBe("partners.listOffers p");
   });
 
-  it.each(["partner", "admin"] as const)("none of a %s, who is shown more", (role) => {
+  it.each(["partner", "admin"] as const)("do not include those of a %s, with a larger view", (role) => {
     expect(cacheKeyOf(endpoint, role, {})).toBeUndefined();
   });
 
-  it.each([{ q: "soup" }, { cursor: "x" }, { limit: 5 }])("none of another page: %j", (params) => {
-    expect(cacheKeyOf(endpoint, "customer", params)).toBeUndefined();
-  });
+  it.each([{ q: "soup" }, { cursor: "x" }, { limit: 5 }])(
+    "do not include those of another page: %j",
+    (params) => {
+      expect(cacheKeyOf(endpoint, "customer", params)).toBeUndefined();
+    },
+  );
 
-  it("none of another operation, nor without a caller", () => {
+  it("do not include those of another operation or without a caller", () => {
     const others = routes.filter(({ action }) => action !== "partners.listOffers").map(endpointOf);
     expect(others.filter((one) => cacheKeyOf(one, "customer", {}) !== undefined)).toEqual([]);
     expect(cacheKeyOf(endpoint, undefined, {})).toBeUndefined();

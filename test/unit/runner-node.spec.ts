@@ -46,7 +46,7 @@ describe("moleculer.config.ts and the service files", () => {
 });
 
 describe("the node of Moleculer's runner", () => {
-  it("has the name of the service that the command or SERVICES names, as NATS wants it", () => {
+  it("has the name of the service in the command or SERVICES, as NATS requires", () => {
     const nameOf = (env: Record<string, string>, words: string[]) =>
       brokerOf({ NATS_URL, ...env }, words).nodeID.replace(/\.[0-9a-f]{8}$/, ".*");
     expect(nameOf({}, ["--repl", "services/partners/partners.service.ts"])).toBe("partners.*");
@@ -55,11 +55,11 @@ describe("the node of Moleculer's runner", () => {
     expect(nameOf({}, ["services"])).toBe("gateway.*");
   });
 
-  it("given a setting that cannot be read, is refused", () => {
+  it("with an invalid setting, is refused", () => {
     expect(() => runnerOptions({ LOG_LEVEL: "loud" }, [])).toThrow(SettingsError);
   });
 
-  it("without the settings of a service, refuses this service and says which are missing", async () => {
+  it("without the settings of a service, refuses this service with their names", async () => {
     const broker = brokerOf({ SEAL_SECRET: "seal-secret-of-the-tests-0123456789ab" }, [
       "services/partners/partners.service.ts",
     ]);
@@ -69,7 +69,7 @@ describe("the node of Moleculer's runner", () => {
     ]);
   });
 
-  it("as a broker without these options, refuses a service and names the file that has them", async () => {
+  it("with other broker options, refuses a service and names the required file", async () => {
     const broker = new ServiceBroker({ logger: false, skipProcessEventRegistration: true });
     brokers.push(broker);
     expect(await refusal(broker, "media")).toMatchObject({

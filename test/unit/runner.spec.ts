@@ -7,7 +7,7 @@ const logger = new ServiceBroker({ logger: false }).logger;
 const NEVER_MS = 1_000_000;
 
 describe("startRunner", () => {
-  it("woken again and again during a run, runs once more after it and never twice at once", async () => {
+  it("woken repeatedly during a run, runs once more after it and never concurrently", async () => {
     const gates: (() => void)[] = [];
     let inside = 0;
     let most = 0;
@@ -27,7 +27,7 @@ describe("startRunner", () => {
     expect({ runs: gates.length, most }).toEqual({ runs: 2, most: 1 });
   });
 
-  it("after a run that threw, sweeps again", async () => {
+  it("after a failed run, sweeps again", async () => {
     const causes: Cause[] = [];
     const runner = startRunner({
       name: "test",
@@ -43,7 +43,7 @@ describe("startRunner", () => {
     expect(new Set(causes)).toEqual(new Set(["sweep"]));
   });
 
-  it("stopped during a run, resolves when that is over and never runs again", async () => {
+  it("stopped during a run, resolves at its end and never runs again", async () => {
     let open: () => void = () => undefined;
     let runs = 0;
     const run = async () => {
@@ -67,7 +67,7 @@ describe("startRunner", () => {
     expect(runs).toBe(1);
   });
 
-  it("stopped during a run that has much to do, tells it, and what goes batch by batch ends after this one", async () => {
+  it("stopped during a long run, signals it, and work in batches ends after the current one", async () => {
     const begun = Promise.withResolvers<void>();
     const first = Promise.withResolvers<number>();
     let batches = 0;
@@ -123,7 +123,7 @@ describe("a runner without a database", () => {
     expect(causes).toEqual(["sweep"]);
   });
 
-  it("sweeps when it is time, and no more after its end", async () => {
+  it("sweeps at its time, and no more after its end", async () => {
     const { causes, runner } = stage(0);
     await jest.advanceTimersByTimeAsync(2 * NEVER_MS);
     expect(causes).toEqual(["sweep", "sweep", "sweep"]);
@@ -133,8 +133,8 @@ describe("a runner without a database", () => {
   });
 });
 
-describe("a wish to run", () => {
-  it("that says there is work, is not overruled by a sweep that falls due meanwhile", async () => {
+describe("a wake-up", () => {
+  it("with work, is not replaced by a sweep that is due meanwhile", async () => {
     const causes: Cause[] = [];
     const gate = Promise.withResolvers<void>();
     const run = async (cause: Cause) => {
@@ -154,7 +154,7 @@ describe("a wish to run", () => {
 });
 
 describe("inBatches", () => {
-  it("goes on while batches are full, and no further", async () => {
+  it("continues while batches are full", async () => {
     const sizes = [3, 3, 2, 3];
     await inBatches(3, async () => sizes.shift() ?? 0);
     expect(sizes).toEqual([3]);

@@ -34,7 +34,7 @@ describe("the sandbox's web server", () => {
       call.end();
     });
 
-  it("answers with headers that keep pages out of caches and other sites", async () => {
+  it("answers with headers against caches and other sites", async () => {
     for (const path of ["/page", "/nothing", "/refused"]) {
       expect((await send("GET", path)).headers).toMatchObject({
         "cache-control": "no-store",

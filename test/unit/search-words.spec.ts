@@ -42,7 +42,7 @@ describe("search words", () => {
     expect(searchWords(text)).toEqual(words);
   });
 
-  it("of numbers in the digits of a script in everyday use, are those of the European digits", () => {
+  it("of numbers in the digits of a common script, are those of the European digits", () => {
     const scripts = "٠۰०০੦૦୦௦౦೦൦๐໐༠၀០";
     for (const zero of scripts) {
       const digits = Array.from({ length: 10 }, (_, value) =>
@@ -52,7 +52,7 @@ describe("search words", () => {
     }
   });
 
-  it("of any text, are words that PostgreSQL takes: never empty, quoted or longer than a lexeme", () => {
+  it("of any text, are accepted by PostgreSQL: never empty, quoted or longer than a lexeme", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary", maxLength: 2_000 }), (text) =>
         searchWords(text).every(
@@ -79,7 +79,7 @@ describe("search words", () => {
     ["ispanak", "Ispanaklı börek"],
     ["شاورما دجاج", "شَاوَرْمَا دَجَاج"],
     ["oreal", "L’Oréal"],
-  ])("of the query %s, all stand among those of %s", (q, text) => {
+  ])("of the query %s, are all among those of %s", (q, text) => {
     const stored = storedWords(text);
     for (const term of searchQuery(q)?.split(" & ") ?? [""]) {
       const [, word, begun] = /^'(.+)'(:\*)?$/.exec(term) ?? [];
@@ -87,7 +87,7 @@ describe("search words", () => {
     }
   });
 
-  it("of a query, ask for no product by the mark of its rules", () => {
+  it("of a query, find no product by the version of its rules", () => {
     expect(searchQuery(WORDS_VERSION)).toBe("'2':*");
     expect(searchQuery("#")).toBeUndefined();
   });

@@ -37,7 +37,7 @@ describe("the configuration", () => {
     expect(config.POSTGRES_URL_ORDERS).toBeUndefined();
   });
 
-  it("takes an empty value for an unset one", () => {
+  it("reads an empty value as an unset one", () => {
     expect(readSettings({ PORT: "", ADMIN_EMAIL: "" }).PORT).toBe(3000);
   });
 
@@ -88,7 +88,7 @@ describe("the configuration", () => {
     "10.0.0.0/8 , fd00::/8,::1",
     "192.0.2.7/32,2001:DB8::/128",
     "::ffff:10.0.0.1",
-  ])("of proxies that are trusted, takes %s, and the gateway can hold an address against it", (value) => {
+  ])("of trusted proxies, accepts %s, and the gateway can compare an address with it", (value) => {
     const { TRUSTED_PROXIES } = readSettings({ TRUSTED_PROXIES: value });
     expect(() => clientIpOf(TRUSTED_PROXIES.split(",").map((entry) => entry.trim()))).not.toThrow();
   });
@@ -105,7 +105,7 @@ describe("the configuration", () => {
 });
 
 describe("the configuration in production", () => {
-  it("is accepted when nothing is left to defaults, with the sandbox off", () => {
+  it("is accepted with all required settings and without the sandbox", () => {
     expect(readSettings(production).SANDBOX).toBe(false);
   });
 
@@ -200,7 +200,7 @@ describe("the configuration of a process that runs some of the services", () => 
     ["GRPC_TLS_CA", "/a.pem", "GRPC_TLS_CERT", "orders"],
     ["S3_ENDPOINT", "http://minio:9000", "S3_SECRET_KEY", "media"],
     ["KEYCLOAK_URL", "http://keycloak:8080", "KEYCLOAK_CLIENT_SECRET", "identity"],
-  ])("with %s asks for the secret that belongs to it, where it is used", (name, value, secret, service) => {
+  ])("with %s requires its secret, where it is used", (name, value, secret, service) => {
     expect(linesOf({ [name]: value }).join("\n")).toContain(`${secret} must be set too, since ${name} is`);
     const elsewhere = {
       ...{ ...media, SANDBOX: "false", [name]: value },

@@ -63,7 +63,7 @@ function stage() {
 }
 
 describe("counters that gateways share", () => {
-  it("exactly, ask for each hit, and refuse what is beyond the limit", async () => {
+  it("with exact counting, send each hit to Redis, and refuse hits beyond the limit", async () => {
     const { hits, calls, counters, takes } = stage();
     expect([await hits(true, ["a", 2]), await hits(true, ["a", 2])]).toEqual([[1], [2]]);
     expect(counters.isExhausted({ key: "a", limit: 2 })).toBe(false);
@@ -78,7 +78,7 @@ describe("counters that gateways share", () => {
     expect(count).toMatchObject({ endsAtMs: 1_000_000 + WINDOW_MS });
   });
 
-  it("begin anew when their minute is over", async () => {
+  it("start again after their minute", async () => {
     const { hits, counters, pass } = stage();
     expect([await hits(true, ["a", 1]), await hits(true, ["a", 1])]).toEqual([[1], [2]]);
     pass(WINDOW_MS - 1);
@@ -89,7 +89,7 @@ describe("counters that gateways share", () => {
     expect(await hits(true, ["a", 1])).toEqual([1]);
   });
 
-  it("for reads, draw a twentieth of the limit at once, fifty at most and one at least", async () => {
+  it("for reads, lease a twentieth of the limit at once, fifty at most and one at least", async () => {
     for (const [limit, drawn] of [
       [10_000, 50],
       [1_000, 50],
@@ -108,7 +108,7 @@ describe("counters that gateways share", () => {
     }
   });
 
-  it("for many reads at once, wait for one lease after the other and serve each", async () => {
+  it("for many concurrent reads, wait for one lease after the other and serve each", async () => {
     const { counters, calls, takes } = stage();
     const counts = await Promise.all(
       Array.from({ length: 5 }, () => counters.consume(takes(["a", 40]), false)),
@@ -117,7 +117,7 @@ describe("counters that gateways share", () => {
     expect(calls).toEqual(Array.from({ length: 3 }, () => "evalsha rl:a 2/40"));
   });
 
-  it("exactly, use up first what was drawn for reads", async () => {
+  it("with exact counting, use hits that were leased for reads first", async () => {
     const { hits, calls, counters } = stage();
     await hits(false, ["a", 60]);
     expect(await hits(true, ["a", 60])).toEqual([2]);
@@ -128,14 +128,14 @@ describe("counters that gateways share", () => {
     expect(counters.leased()).toBe(0);
   });
 
-  it("of several budgets, ask for all that are open in one go, in their order", async () => {
+  it("of several budgets, need one request for all open ones, in their order", async () => {
     const { hits, calls } = stage();
     await hits(false, ["b", 40]);
     expect(await hits(true, ["a", 5], ["b", 40], ["c", 5])).toEqual([1, 2, 1]);
     expect(calls).toEqual(["evalsha rl:b 2/40", "evalsha rl:a 1/5, rl:c 1/5"]);
   });
 
-  it.each([true, false])("behind a budget that has nothing left, take none (exact: %s)", async (exact) => {
+  it.each([true, false])("behind a used-up budget, take none (exact: %s)", async (exact) => {
     const { hits } = stage();
     await hits(true, ["a", 1]);
     const refused = await hits(exact, ["a", 1], ["b", 5]);
@@ -155,7 +155,7 @@ describe("counters that gateways share", () => {
     expect((await other.consume(takes(["a", 2]), false)).map((count) => count?.hits)).toEqual([3]);
   });
 
-  it("forget what was drawn with the end of its minute", async () => {
+  it("drop leased hits at the end of their minute", async () => {
     const { hits, counters, pass, calls } = stage();
     await hits(false, ["a", 1_000]);
     expect(counters.leased()).toBe(49);
@@ -168,7 +168,7 @@ describe("counters that gateways share", () => {
     expect(calls).toHaveLength(3);
   });
 
-  it.each([true, false])("while Redis is away, count nothing (exact: %s)", async (exact) => {
+  it.each([true, false])("without Redis, count nothing (exact: %s)", async (exact) => {
     const { hits, state, counters } = stage();
     state.away = true;
     expect(await hits(exact, ["a", 1], ["b", 1])).toEqual([undefined, undefined]);
@@ -177,7 +177,7 @@ describe("counters that gateways share", () => {
     expect(await hits(exact, ["a", 1])).toEqual([1]);
   });
 
-  it("of a Redis that was started anew, teach it the script", async () => {
+  it("of a restarted Redis, load the script again", async () => {
     const { hits, state, calls } = stage();
     state.knowsScript = false;
     expect(await hits(true, ["a", 5])).toEqual([1]);

@@ -21,7 +21,7 @@ function connection() {
 }
 
 describe("the shared store", () => {
-  it("in a process that was busy for longer than the timeout, takes the answer that came meanwhile", async () => {
+  it("in a process that was busy beyond the timeout, uses the answer that arrived meanwhile", async () => {
     const { client, store } = connection();
     client.emit("ready");
     const answer = store.attempt(() => new Promise((resolve) => setImmediate(() => resolve("there"))));
@@ -32,7 +32,7 @@ describe("the shared store", () => {
     await store.close();
   });
 
-  it("after one silence, asks nothing more before Redis has answered a ping", async () => {
+  it("after one missing answer, sends nothing before Redis has answered a ping", async () => {
     const { client, store, lines } = connection();
     client.emit("ready");
     let asked = 0;
@@ -52,7 +52,7 @@ describe("the shared store", () => {
     await store.close();
   });
 
-  it("after a refusal, goes on asking", async () => {
+  it("after a refusal, continues to send", async () => {
     const { client, store } = connection();
     client.emit("ready");
     expect(await store.attempt(() => Promise.reject(new Error("OOM command not allowed")))).toBeUndefined();
@@ -60,7 +60,7 @@ describe("the shared store", () => {
     await store.close();
   });
 
-  it("while it tries to connect again and again, says once that Redis is away", async () => {
+  it("during repeated connection attempts, logs once that Redis is unavailable", async () => {
     const { client, store, lines } = connection();
     client.status = "reconnecting";
     for (let tries = 0; tries < 5; tries++) {

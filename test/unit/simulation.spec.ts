@@ -31,7 +31,7 @@ const lastOf = (lines: readonly string[]) => JSON.parse(lines.at(-1) ?? "");
 
 describe("the simulated platform", () => {
   it(
-    "under crashes, lost answers, clocks that jump and a bank that hesitates, keeps every promise, seed after seed",
+    "under crashes, lost answers, jumping clocks and a slow bank, keeps every promise, seed after seed",
     async () => {
       const each = Math.ceil(SEEDS / PROCESSES);
       const startedMs = performance.now();
@@ -59,7 +59,7 @@ describe("the simulated platform", () => {
     TIMEOUT_MS,
   );
 
-  it("of the same seed, does the same step by step", async () => {
+  it("with the same seed, does the same steps", async () => {
     const [one, other] = await Promise.all([run({ SEED: "42" }), run({ SEED: "42" })]);
     expect(one.length).toBeGreaterThan(50);
     expect(other).toEqual(one);
@@ -68,7 +68,7 @@ describe("the simulated platform", () => {
 
 describe("the simulation's checkers", () => {
   it(
-    "find every mistake that can be planted",
+    "find every planted fault",
     async () => {
       const lines = (await run({ FAULT: "all", SEEDS: "150", STEPS: "1000" })).map((line) =>
         JSON.parse(line),

@@ -19,7 +19,7 @@ function stream(state: Partial<StreamInfo["state"]>, created = "2026-11-01T00:00
 
 const noted = checkpointOf(stream({}));
 
-describe("what an outbox noted of the stream, held against the stream", () => {
+describe("an outbox's checkpoint, compared with the stream,", () => {
   it.each([
     ["as it was", stream({})],
     ["with new messages", stream({ last_seq: 5_000 })],
@@ -35,16 +35,16 @@ describe("what an outbox noted of the stream, held against the stream", () => {
     ["with a hole", stream({ num_deleted: 1 }), "deleted"],
     ["emptied although its messages were young", stream({ first_seq: 101 }), "purged"],
     ["emptied and filled again", stream({ first_seq: 101, last_seq: 300 }), "purged"],
-  ])("%s, shows why something is lost", (_how, now, why) => {
+  ])("%s, shows a loss with its reason", (_how, now, why) => {
     expect(lossSince(noted, now, NOW_MS)).toContain(why);
   });
 
-  it("of an empty stream, shows no loss as it fills", () => {
+  it("of an empty stream, shows no loss while the stream fills", () => {
     const empty = checkpointOf(stream({ first_seq: 0, last_seq: 0, last_ts: "0001-01-01T00:00:00Z" }));
     expect(lossSince(empty, stream({}), NOW_MS)).toBeUndefined();
   });
 
-  it("is read back as it was written, and what is no mark is none", () => {
+  it("is read as it was written, and invalid text is none", () => {
     expect(parseCheckpoint(JSON.stringify(noted))).toEqual(noted);
     for (const text of [undefined, "", "{}", "null", "[]", '{"created":1}']) {
       expect(parseCheckpoint(text)).toBeUndefined();

@@ -29,18 +29,18 @@ describe("a failure of Stripe's", () => {
     [{ type: "StripeIdempotencyError", statusCode: 400 }, "unclear", "400 StripeIdempotencyError"],
     [{ type: "StripeAPIError", statusCode: 500 }, "unclear", "500 StripeAPIError"],
     [{}, "unclear", "no answer Error"],
-  ])("%j, is %s and says no more than its words", async (failure, kind, words) => {
+  ])("%j, is %s with a text that reveals nothing", async (failure, kind, words) => {
     await expect(mapped(failed(failure))).rejects.toMatchObject({
       ...{ kind, message: `Stripe: ${words}`, isAnswered: "statusCode" in failure },
     });
   });
 
-  it("of our own, stays as it is", async () => {
+  it("of our own, stays unchanged", async () => {
     const own = new BankError("unreadable", "a payment cannot be read");
     await expect(mapped(Promise.reject(own))).rejects.toBe(own);
   });
 
-  it("to answer within five seconds, or within what it is given, is unclear", async () => {
+  it("without an answer within five seconds or a shorter limit, is unclear", async () => {
     fakeTimers();
     for (const [given, limitMs] of [
       [[], FIVE_SECONDS_MS],
@@ -74,13 +74,13 @@ describe("a request under a key of Stripe's", () => {
     expect(await asking([])).toEqual({ ended: "made", keys: ["k"] });
   });
 
-  it("whose kept answer is an error of Stripe's own, is made under the next key", async () => {
+  it("with a stored answer that is an error of Stripe's own, is made under the next key", async () => {
     expect(await asking([repeated, { ...repeated, statusCode: 503 }])).toEqual({
       ...{ ended: "made", keys: ["k", "k-2", "k-3"] },
     });
   });
 
-  it("that always fails so, ends after five keys", async () => {
+  it("with that error each time, ends after five keys", async () => {
     const { ended, keys } = await asking(Array.from({ length: 9 }, () => repeated));
     expect(ended).toMatchObject({ kind: "unclear", isAnswered: true });
     expect(keys).toEqual(["k", "k-2", "k-3", "k-4", "k-5"]);
@@ -92,24 +92,24 @@ describe("a request under a key of Stripe's", () => {
     ["that is said not to be a kept one", { statusCode: 500, headers: { "idempotent-replayed": "false" } }],
     ["without headers", { statusCode: 500 }],
     ["of no answer", { headers: { "idempotent-replayed": "true" } }],
-  ])("whose failure is one %s, is not repeated", async (_, failure) => {
+  ])("with a failure of %s, is not repeated", async (_, failure) => {
     const { ended, keys } = await asking([failure]);
     expect(ended).toMatchObject({ kind: "unclear" });
     expect(keys).toEqual(["k"]);
   });
 
-  it("that did its work in spite of its error, is not made again", async () => {
+  it("that succeeded in spite of its error, is not made again", async () => {
     expect(await asking([repeated], 60_000, async () => "found")).toEqual({ ended: "found", keys: ["k"] });
   });
 
-  it("with hardly any time, is made, and not made again", async () => {
+  it("with hardly any time, is made once", async () => {
     expect(await asking([], 400)).toEqual({ ended: "made", keys: ["k"] });
     const { ended, keys } = await asking([repeated], 400);
     expect(ended).toMatchObject({ kind: "unclear", message: "Stripe: no time left" });
     expect(keys).toEqual(["k"]);
   });
 
-  it("that is never answered, ends when its time is over", async () => {
+  it("without an answer, ends at its time limit", async () => {
     fakeTimers();
     const ended = jest.fn();
     underKeys("k", 700, unfinished).catch(ended);
@@ -142,7 +142,7 @@ describe("the fetch for Stripe's library", () => {
     [205, 0, ""],
     [304, 0, ""],
     [307, 0, ""],
-  ])("answered by %i with %i bytes, answers the same", async (status, bytes, text) => {
+  ])("answered by %i with %i bytes, returns the same", async (status, bytes, text) => {
     const answer = await limitedFetch(`${url}/${status}/${bytes}`);
     expect(answer.status).toBe(status);
     expect(answer.headers.get("x-of")).toBe("Stripe");
@@ -155,7 +155,7 @@ describe("the fetch for Stripe's library", () => {
     await expect(limitedFetch(`${url}/200/${ANSWER_LIMIT_BYTES + 1}`)).rejects.toThrow("too long");
   });
 
-  it("that is never answered, ends after five seconds", async () => {
+  it("without an answer, ends after five seconds", async () => {
     fakeTimers();
     const ended = jest.fn();
     limitedFetch(`${url}/0`).catch(ended);

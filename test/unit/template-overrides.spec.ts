@@ -44,26 +44,26 @@ function own(texts: Record<string, Template>) {
 }
 
 describe("a text with placeholders", () => {
-  it("filled, has each value where its name stands", () => {
+  it("rendered, has each value in place of its name", () => {
     expect(rejected("{{first_name}}: {{ partner }} says no.")).toBe("Zoë: Crema says no.");
   });
 
-  it("without a value that may be missing, takes the default, or leaves the part out", () => {
+  it("without an optional value, uses the default, or omits the part", () => {
     const body = "{{reason|We do not know why.}}[[ You get {{refund}} back.]] Sorry.";
     expect(rejected(body)).toBe("We do not know why. Sorry.");
     expect(rejected(body, { reason: "No bread.", refund: "€2" })).toBe("No bread. You get €2 back. Sorry.");
     expect(rejected(body, { reason: "" })).toBe("We do not know why. Sorry.");
   });
 
-  it("of several paragraphs, loses those that are left empty", () => {
+  it("of several paragraphs, omits empty ones", () => {
     expect(rejected("One.\n\n[[{{reason}}]]\n\nThree.")).toBe("One.\n\nThree.");
   });
 
-  it("filled with values that look like placeholders, does not fill these", () => {
+  it("rendered with values that look like placeholders, does not render these", () => {
     expect(rejected("{{partner}}", { partner: "{{total}} [[x]] $& $1" })).toBe("{{total}} [[x]] $& $1");
   });
 
-  it("filled with lines, has one line as its title", () => {
+  it("rendered with lines, has one line as its title", () => {
     const filled = renderTemplate(text("x", "No: {{reason|}}"), REJECTED, {
       reason: "a\r\nBcc: b@example.org",
     });
@@ -71,19 +71,19 @@ describe("a text with placeholders", () => {
   });
 
   it.each(["{{constructor}}", "{{__proto__}}", "{{toString}}", "{{code}}"])(
-    "that names %s, which is not offered, is not filled",
+    "with the unknown name %s, is not rendered",
     (name) => {
       expect(() => renderTemplate(text(name), REJECTED, { code: "123456" })).toThrow(TemplateError);
     },
   );
 
-  it("with braces that are no placeholder's, keeps them", () => {
+  it("with braces that belong to no placeholder, keeps them", () => {
     expect(rejected("{a} [b] {{partner}}")).toBe("{a} [b] Crema");
   });
 });
 
-describe("the check of an own text", () => {
-  it.each(builtInLanguages)("finds nothing wrong with what is built in for %s", (language) => {
+describe("the check of a template override", () => {
+  it.each(builtInLanguages)("accepts the built-in texts of %s", (language) => {
     for (const event of templateEvents) {
       expect([event, ...problemsOf(builtIn(event, language) as Template, event)]).toEqual([event]);
     }
@@ -103,29 +103,29 @@ describe("the check of an own text", () => {
     ["[[ a\n\n{{reason}} ]]", "body syntax"],
     ["Why: {{reason}}", "body mayBeMissing"],
     ["[[{{reason}}]]", "body empty"],
-  ])("of %j, finds: %s", (body, problem) => {
+  ])("of %j, reports: %s", (body, problem) => {
     expect(rulesOf(text(body))).toEqual([problem]);
   });
 
-  it("looks at the title too", () => {
+  it("checks the title too", () => {
     expect(rulesOf(text("x", "{{shop}}"))).toEqual(["title placeholder"]);
     expect(rulesOf(text("x", "[[{{reason}}]]"))).toEqual(["body empty"]);
   });
 
-  it("names the placeholders that there are", () => {
+  it("names the existing placeholders", () => {
     expect(problemsOf(text("{{shop}}"), REJECTED)[0]?.message).toBe(
       "There is no {{shop}} here; there are: partner, number, total, first_name, reason, refund.",
     );
   });
 
-  it("lets no mail with a code go without it, and none have it in its title, which is kept", () => {
+  it("requires the code in a mail with a code, and refuses it in the title, which is stored", () => {
     expect(rulesOf(text("Hello"), "confirm-email")).toEqual(["body lacking"]);
     expect(rulesOf(text("[[{{code}} for {{minutes}} min]]"), "confirm-email")).toEqual(["body lacking"]);
     expect(rulesOf(text("{{code}}", "{{code}} is your code"), "confirm-email")).toEqual(["title secret"]);
     expect(rulesOf(text("{{code}}"), "confirm-email")).toEqual([]);
   });
 
-  it("of texts that are made to take long, takes no time", () => {
+  it("of texts made to be slow, takes no time", () => {
     // Of the processor: on a busy machine more passes by the clock.
     const before = process.cpuUsage();
     for (const part of ["{{", "[[", "{{a|", "{{a}}[[", "\n", "}}{{"]) {
@@ -134,7 +134,7 @@ describe("the check of an own text", () => {
     expect(process.cpuUsage(before).user / 1_000).toBeLessThan(2_000);
   });
 
-  it("has an example for everything that is offered", () => {
+  it("has an example for every placeholder", () => {
     for (const event of templateEvents) {
       expect(Object.keys(exampleValues(event))).toEqual(placeholdersByEvent[event].map(({ name }) => name));
       expect(Object.values(exampleValues(event))).not.toContain("");
@@ -142,7 +142,7 @@ describe("the check of an own text", () => {
   });
 });
 
-describe("an own text, for a reader in some language,", () => {
+describe("a template override, for a reader in some language,", () => {
   const news = { order: sampleOrder(), firstName: "Zoë", at };
   const said = (texts: Record<string, Template>, language: string) => {
     const { push, broken } = own(texts);
@@ -167,31 +167,31 @@ describe("an own text, for a reader in some language,", () => {
     ["sr-Latn-RS", ["sr-Latn", "sr"], "Own sr-Latn"],
     ["de-Latn-AT-1996", ["de"], "Own de"],
     ["iw", ["he"], "Own he"],
-  ])("%s, where there are own ones in %j, is %s", (language, languages, title) => {
+  ])("%s, with overrides in %j, is %s", (language, languages, title) => {
     const texts = languages.map((one) => [`order.paid:customer ${one} push`, text("x", `Own ${one}`)]);
     expect(said(Object.fromEntries(texts), language).title).toBe(title);
   });
 
-  it("that cannot be written, gives way to the next one, and that is told", () => {
+  it("that cannot be rendered, is replaced by the next one, which is reported", () => {
     const { title, broken } = said({ "order.paid:customer de push": text("{{shop}}") }, "de");
     expect(title).toBe("Zahlung eingegangen");
     expect(broken).toEqual([expect.stringContaining("offers no shop")]);
   });
 
-  it("by one channel, leaves the other channel's as it is built in", () => {
+  it("of one channel, leaves the other channel's text built in", () => {
     const { push, mail } = own({ "order.paid:customer en email": text("x", "By mail") });
     expect(renderOrder("order.paid:customer", news, "en", push).title).toBe("Payment received");
     expect(renderOrder("order.paid:customer", news, "en", mail).title).toBe("By mail");
   });
 
-  it("writes amounts as its own language does", () => {
+  it("writes amounts in the form of its language", () => {
     const texts = own({ "order.paid:customer fr push": text("{{total}}") });
     const { body } = renderOrder("order.paid:customer", news, "fr", texts.push);
     expect(body).toBe("24,50\u00a0€");
   });
 });
 
-describe("an own text, as a mail,", () => {
+describe("a template override, as a mail,", () => {
   const direct = (
     template: Template,
     language = "en",
@@ -201,26 +201,26 @@ describe("an own text, as a mail,", () => {
     return { ...renderDirect("confirm-email", values, language, texts.mail.overrides), broken: texts.broken };
   };
 
-  it("carries no markup of its own: neither the text's nor a value's", () => {
+  it("contains no markup of its own or of a value", () => {
     const template = text("<b>Hi</b> {{first_name|x}}\n\n{{code}}", "<i>{{first_name|x}}</i>");
     const { html } = direct(template, "en", { code: "482913", firstName: '<img src=x onerror="1">' });
     expect(html).not.toMatch(/<b>|<i>|<img/);
     expect(html).toContain("&lt;b&gt;Hi&lt;/b&gt; &lt;img");
   });
 
-  it("shows the code by itself, and not in the history", () => {
+  it("shows the code separately, and not in the history", () => {
     const { text: plain, html, summary } = direct(text("Hi.\n\n{{code}}\n\nBye."));
     expect(plain).toContain("\n\n    482913\n\n");
     expect(html).toMatch(/font-size:28px[^>]*>482913</);
     expect(summary).toEqual({ title: "A title", body: "Sent by e-mail only." });
   });
 
-  it("in a language that has something built in, is greeted and signed in that", () => {
+  it("in a language with built-in texts, has their greeting and signature", () => {
     const { text: plain } = direct(text("Der Code: {{code}}"), "de-AT");
     expect(plain).toMatch(/^Guten Tag,\n\nDer Code: 482913\n\n-- \nWaybill hat/);
   });
 
-  it("in a language that has nothing built in, is all there is", () => {
+  it("in a language without built-in texts, has neither", () => {
     const { text: plain, html } = direct(text("Bonjour.\n\n{{code}}"), "fr");
     expect(plain).toBe("Bonjour.\n\n    482913");
     expect(html).toContain('<html lang="fr">');
@@ -229,7 +229,7 @@ describe("an own text, as a mail,", () => {
     );
   });
 
-  it("without its code, is refused as the built-in one is", () => {
+  it("without its code, is refused like the built-in one", () => {
     expect(() => direct(text("{{code}}"), "en", {})).toThrow(/needs the value code/);
   });
 });

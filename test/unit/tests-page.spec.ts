@@ -20,7 +20,7 @@ describe("test/README.md", () => {
 });
 
 describe("npm run test:plans", () => {
-  it("runs every file whose tables have a large size, and is not taken for options", () => {
+  it("runs every file with large tables, and is not read as options", () => {
     const { scripts } = JSON.parse(readFileSync(join(folder, "../package.json"), "utf8"));
     const [, ...words] = (scripts["test:plans"] as string).split(" -- ")[1]?.split(" ") ?? [];
     expect(words.filter((word) => word.startsWith("-"))).toEqual([]);

@@ -17,17 +17,17 @@ describe("shorten", () => {
     ["control characters", "a\0b\tc\u009bd\ne", 20, "a b c d\ne"],
     ["a line end of two characters", "a\r\nb", 20, "a\nb"],
     ["lone surrogates", "a\ud83cb\udf55", 20, "a\ufffdb\ufffd"],
-  ])("of %s, keeps whole characters and says that something is missing", (_, text, maxLength, short) => {
+  ])("of %s, keeps whole characters and marks the omission", (_, text, maxLength, short) => {
     expect(shorten(text, maxLength)).toBe(short);
   });
 
-  it("of one letter with endless marks, cuts between its code points", () => {
+  it("of one letter with very many marks, cuts between its code points", () => {
     const short = shorten(`a${"\u0301".repeat(500)}`, 100);
     expect(short).toHaveLength(100);
     expect(shorten("🍕\u200d".repeat(100), 100).isWellFormed()).toBe(true);
   });
 
-  it("of any text at any limit, answers well-formed text within it, and the same once more", () => {
+  it("of any text at any limit, returns well-formed text within it, and the same again", () => {
     fc.assert(
       fc.property(
         fc.string({ unit: "binary", maxLength: 300 }),
@@ -51,7 +51,7 @@ describe("shortenLine", () => {
 });
 
 describe("charactersOf", () => {
-  it("counts what a reader counts", () => {
+  it("counts characters as readers do", () => {
     expect(charactersOf(`e\u0301${FAMILY}🇩🇪`)).toHaveLength(3);
   });
 });

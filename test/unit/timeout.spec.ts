@@ -7,12 +7,12 @@ const LIMIT_MS = 100;
 const never = () => new Promise<never>(() => undefined);
 
 describe("withTimeout", () => {
-  it("answers what the work answers, and throws what it throws", async () => {
+  it("returns the result of the work, and throws its error", async () => {
     expect(await withTimeout(60_000, async () => "done")).toBe("done");
     await expect(withTimeout(60_000, () => Promise.reject(new Error("broken")))).rejects.toThrow("broken");
   });
 
-  it("ends at its time limit though the work never does, and tells the work by its signal", async () => {
+  it("ends at its time limit although the work does not, and aborts the work's signal", async () => {
     let told: unknown;
     const work = (signal: AbortSignal) => {
       signal.addEventListener("abort", () => {
@@ -27,7 +27,7 @@ describe("withTimeout", () => {
     expect(told).toBeInstanceOf(TimeoutError);
   });
 
-  it("ends when it is cancelled, before or during the work, for the canceller's reason", async () => {
+  it("ends when it is cancelled, before or during the work, with the canceller's reason", async () => {
     const cancel = new AbortController();
     const waiting = withTimeout(60_000, never, cancel.signal);
     cancel.abort(new Error("the service stops"));
@@ -35,7 +35,7 @@ describe("withTimeout", () => {
     await expect(withTimeout(60_000, never, cancel.signal)).rejects.toThrow("the service stops");
   });
 
-  it("takes an answer that arrived while the event loop was blocked beyond the time limit", async () => {
+  it("uses an answer that arrived while the event loop was blocked beyond the time limit", async () => {
     const server = createServer((socket) => socket.end("answer")).listen(0, "127.0.0.1");
     await once(server, "listening");
     const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
@@ -51,7 +51,7 @@ describe("withTimeout", () => {
     }
   });
 
-  it("ignores what the work throws after the time limit", async () => {
+  it("ignores an error of the work after the time limit", async () => {
     const { promise, reject } = Promise.withResolvers<never>();
     await expect(withTimeout(1, () => promise)).rejects.toThrow(TimeoutError);
     reject(new Error("too late"));

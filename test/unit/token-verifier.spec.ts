@@ -134,7 +134,7 @@ describe("the token verifier refuses", () => {
     }
   });
 
-  it("a token after its time, also when it was verified before", async () => {
+  it("a token after its expiry, also if it was verified before", async () => {
     const token = await identity.token({ expiresInSeconds: 60 });
     await verifier.verify(token);
     nowMs += 66_000;
@@ -173,11 +173,11 @@ describe("the token verifier", () => {
     ["issued up to five seconds ahead", { iat: 5, exp: 600 }],
     ["good from five seconds ahead", { nbf: 5 }],
     ["issued 15 minutes and some seconds ago", { iat: -904, exp: 600 }],
-  ])("takes a token %s: the issuer's clock is another machine's", async (_name, offsets) => {
+  ])("accepts a token %s, because the issuer's clock is another machine's", async (_name, offsets) => {
     await expect(verifier.verify(await forgeAt(offsets))).resolves.toMatchObject({ role: "admin" });
   });
 
-  it("takes a token that it has verified for as long as one that it sees first", async () => {
+  it("accepts a verified token as long as a new one", async () => {
     const token = await forgeAt({ exp: 60 });
     await verifier.verify(token);
     nowMs += 64_000;
@@ -188,7 +188,7 @@ describe("the token verifier", () => {
     await expect(verifierWith().verify(token)).rejects.toEqual(refusal);
   });
 
-  it("keeps a revocation for as long as any token of the session can be taken", async () => {
+  it("keeps a revocation as long as any token of the session is valid", async () => {
     const sessionId = newId();
     const token = await forgeAt({ iat: 5, exp: 10_000 });
     const { sessionId: sid } = await verifier.verify(token);
@@ -198,14 +198,14 @@ describe("the token verifier", () => {
     await expect(verifier.verify(token)).rejects.toMatchObject({ type: "SESSION_REVOKED" });
   });
 
-  it("answers the same caller again without another verification, and nobody can change it", async () => {
+  it("returns the same caller again without another verification, and unchangeable", async () => {
     const token = await identity.token();
     const caller = await verifier.verify(token);
     expect(await verifier.verify(token)).toBe(caller);
     expect(() => Object.assign(caller, { role: "admin" })).toThrow(TypeError);
   });
 
-  it("keeps no more verified tokens than it was told, the last used ones", async () => {
+  it("keeps a limited number of verified tokens, the last used ones", async () => {
     const small = verifierWith({ maxVerified: 2 });
     const [a, b, c] = [await identity.token(), await identity.token(), await identity.token()];
     const first = await small.verify(a);
@@ -216,7 +216,7 @@ describe("the token verifier", () => {
     expect(await small.verify(b)).not.toBe(second);
   });
 
-  it("after a revocation, refuses every token of the session, verified before or not, until they are old", async () => {
+  it("after a revocation, refuses every token of the session, verified before or not, until they expire", async () => {
     const sessionId = newId();
     const [seen, unseen] = [await identity.token({ sessionId }), await identity.token({ sessionId })];
     await verifier.verify(seen);
@@ -234,7 +234,7 @@ describe("the token verifier", () => {
 describe("the key set", () => {
   const otherKey = testIdentity();
 
-  it("asks for an unknown key at once, then no oftener than every three seconds", async () => {
+  it("requests an unknown key at once, then at most every three seconds", async () => {
     await verifier.verify(await identity.token());
     expect(asked).toBe(1);
     nowMs += 3_000;
@@ -253,7 +253,7 @@ describe("the key set", () => {
     ["is down", () => Promise.reject(fail("SERVICE_UNAVAILABLE"))],
     ["answers nonsense", async () => [{ kty: "oct" }] as JWK[]],
     ["answers nothing", async () => []],
-  ])("when the source %s, goes on with the keys that it has", async (_name, broken) => {
+  ])("when the source %s, continues with its keys", async (_name, broken) => {
     await verifier.verify(await identity.token());
     source = broken;
     nowMs += 400_000;
@@ -263,7 +263,7 @@ describe("the key set", () => {
     await expect(verifier.verify(await forge({}))).resolves.toBeDefined();
   });
 
-  it("without ever having had keys, says that the service is not available, and recovers", async () => {
+  it("before its first keys, answers that the service is unavailable, and recovers", async () => {
     source = () => Promise.reject(new Error("down"));
     await expect(verifier.verify(await identity.token())).rejects.toMatchObject({
       type: "SERVICE_UNAVAILABLE",
@@ -272,7 +272,7 @@ describe("the key set", () => {
     await expect(verifier.verify(await identity.token())).resolves.toBeDefined();
   });
 
-  it("a key that was taken out of the set is forgotten in time, though its tokens are well known", async () => {
+  it("drops a removed key in time, although its tokens were verified before", async () => {
     await verifier.verify(await identity.token());
     source = async () => otherKey.keys;
     nowMs += 301_000;
@@ -281,7 +281,7 @@ describe("the key set", () => {
     await expect(verifier.verify(await forge({}))).rejects.toEqual(refusal);
   });
 
-  it("asked by many at once, asks once", async () => {
+  it("requested concurrently, sends one request", async () => {
     const tokens = await Promise.all(Array.from({ length: 20 }, () => identity.token()));
     await Promise.all(tokens.map((token) => verifier.verify(token)));
     expect(asked).toBe(1);

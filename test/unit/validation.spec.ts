@@ -22,18 +22,18 @@ describe("isCalendarDate", () => {
   ])("refuses %j", (date) => {
     expect(isCalendarDate(date)).toBe(false);
   });
-  it("takes every day that Date counts", () => {
+  it("accepts every day that Date counts", () => {
     const day = fc.date({ min: new Date("1900-01-01"), max: new Date("2199-12-31"), noInvalidDate: true });
     fc.assert(fc.property(day, (date) => isCalendarDate(date.toISOString().slice(0, 10))));
   });
 });
 
 describe("birthDateProblem", () => {
-  it("finds nothing wrong with a day in the past", () => {
+  it("accepts a day in the past", () => {
     expect(birthDateProblem("2026-11-21", NOW_MS)).toBeUndefined();
     expect(birthDateProblem("1900-01-01", NOW_MS)).toBeUndefined();
   });
-  it("refuses today, the future, the too distant past and days that never were", () => {
+  it("refuses today, the future, the too distant past and impossible days", () => {
     expect(birthDateProblem("2026-11-22", NOW_MS)).toMatch(/past/);
     expect(birthDateProblem("2031-01-01", NOW_MS)).toMatch(/past/);
     expect(birthDateProblem("1899-12-31", NOW_MS)).toMatch(/1900/);

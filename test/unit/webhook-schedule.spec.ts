@@ -24,15 +24,15 @@ function momentsOf(urgency: Urgency, tryMs: number, random: () => number): numbe
 
 const chance = fc.infiniteStream(fc.double({ min: 0, max: 1, noNaN: true }));
 
-describe("a try", () => {
-  it("ends after ten seconds without an answer, before its lease does", () => {
+describe("an attempt", () => {
+  it("without an answer ends after ten seconds, before its lease", () => {
     expect(senderLimits.timeoutMs).toBe(10_000);
     expect(senderLimits.leaseMs).toBeGreaterThan(senderLimits.timeoutMs);
   });
 });
 
-describe("the schedule of tries", () => {
-  it("for an order to prepare, has ten within ten minutes, also when each runs into its timeout", () => {
+describe("the schedule of attempts", () => {
+  it("for an order to prepare, has ten within ten minutes, also if each reaches its time limit", () => {
     fc.assert(
       fc.property(chance, (stream) => {
         const moments = momentsOf("preparation", TIMEOUT_MS, () => stream.next().value as number);
@@ -76,21 +76,21 @@ describe("the schedule of tries", () => {
     expect(waits).toEqual([1e3, 2e3, 4e3, 8e3, 16e3, 3e4, 6e4, 9e4, 12e4]);
   });
 
-  it("shortens each wait by chance by at most its share", () => {
+  it("shortens each wait randomly by at most its share", () => {
     expect(nextAttemptDelayMs({ urgency: "preparation", attempt: 9 }, 1)).toBe(84_000);
     expect(nextAttemptDelayMs({ urgency: "information", attempt: 1 }, 1)).toBe(4_500);
   });
 
-  it("for news, is that of the Standard Webhooks specification", () => {
+  it("for other events, is that of the Standard Webhooks specification", () => {
     const hours = momentsOf("information", 0, () => 0).map((ms, at, all) => ms - (all[at - 1] ?? 0));
     expect(hours).toEqual([0, 5e3, 3e5, 18e5, 72e5, 18e6, 36e6, 504e5, 72e6, 864e5]);
   });
 
-  it("for a test, is a single try", () => {
+  it("for a test, is a single attempt", () => {
     expect(nextAttemptDelayMs({ urgency: "test", attempt: 1 }, 0.5)).toBeUndefined();
   });
 
-  it("asked by the partner to wait, comes no earlier than the schedule or the partner says, whichever is sooner to be kept", () => {
+  it("with Retry-After, is not before the schedule, nor before Retry-After as far as all attempts still fit", () => {
     const failed = fc.record({
       urgency: fc.constantFrom<Urgency>("preparation", "information"),
       attempt: fc.integer({ min: 1, max: 9 }),
@@ -112,7 +112,7 @@ describe("the schedule of tries", () => {
   });
 
   it.each([30_000, 3_600_000, 86_400_000])(
-    "asked to wait %i ms after each try of an order to prepare, makes ten within ten minutes all the same",
+    "with Retry-After of %i ms for each attempt of an order to prepare, still makes ten within ten minutes",
     (retryAfterMs) => {
       let remainingMs = ACCEPT_WITHIN_MS;
       let tries = 0;
@@ -128,7 +128,7 @@ describe("the schedule of tries", () => {
     },
   );
 
-  it("asked to wait for a moment that the schedule has, waits for it", () => {
+  it("with a time to retry that the schedule has, waits for it", () => {
     const failed = { urgency: "preparation", attempt: 1, remainingMs: 590_000 } as const;
     expect(nextAttemptDelayMs({ ...failed, retryAfterMs: 120_000 }, 0)).toBe(120_000);
     expect(nextAttemptDelayMs({ urgency: "information", attempt: 1, retryAfterMs: 3_600_000 }, 0)).toBe(

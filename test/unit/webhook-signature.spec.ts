@@ -37,7 +37,7 @@ function mutate(
 }
 
 describe("a signed call", () => {
-  it("as the specification's package makes it, is genuine, and as we make it, the package verifies", () => {
+  it("made by the specification's package is genuine, and the package verifies ours", () => {
     const at = new Date();
     const foreign = {
       "webhook-id": id,
@@ -82,7 +82,7 @@ describe("a signed call", () => {
     expect(idOf({ ...genuine }, body, nowMs - 301_000)).toBeUndefined();
   });
 
-  it("while the secret is replaced, is genuine by either, and by no third", () => {
+  it("during the replacement of the secret, is genuine by either, and by no third", () => {
     const next = newSecret();
     const both = signedHeaders(id, body, [next, secret], nowMs);
     for (const secrets of [[secret], [next], [next, secret]])
@@ -90,7 +90,7 @@ describe("a signed call", () => {
     expect(idOf({ ...both }, body, nowMs, [newSecret()])).toBeUndefined();
   });
 
-  it("with a genuine signature behind many others, is not searched for it without end", () => {
+  it("with a genuine signature behind many others, is not searched for without end", () => {
     const many = Array.from({ length: 10 }, () => "v1,AAAA");
     const signature = [...many, genuine["webhook-signature"]].join(" ");
     expect(idOf({ ...genuine, "webhook-signature": signature })).toBeUndefined();
