@@ -178,10 +178,15 @@ describe("the audit log", () => {
     const reason = "Because it is tried.";
     await act("POST /orders/{order_id}/reassign", `${order}/reassign`, { deliverer_id: other.id, reason });
     await act("POST /orders/{order_id}/override", `${order}/override`, { to: "delivered", reason });
+    // An act that changes nothing is recorded too.
+    await act("POST /orders/{order_id}/accept", `${order}/accept`);
+    await act("POST /orders/{order_id}/delay", `${order}/delay`, { ready_in_minutes: 20 });
+    await act("POST /orders/{order_id}/ready", `${order}/ready`);
     const amount = { amount_minor: 100, currency: "EUR" };
     await act("POST /orders/{order_id}/refund", `${order}/refund`, { amount, reason });
     const pending = await placeOrder(api, me, kitchenWithOrders);
     await act("POST /orders/{order_id}/cancel", `/orders/${pending.order_id}/cancel`, { reason });
+    await act("POST /orders/{order_id}/reject", `/orders/${pending.order_id}/reject`, { reason: "other" });
     const strays = await strayBank(api, root);
     const [toRefund, toAssign] = [await strays.pay(5000), await strays.pay(100_000)];
     const refund = await act<{ id: string }>(

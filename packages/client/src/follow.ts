@@ -6,7 +6,7 @@ type Schemas = components["schemas"];
 
 /** An event of a followed order. Its `id` as `lastEventId` continues the stream after it. */
 export type OrderEvent =
-  | { type: "order"; id: string; data: Schemas["HistoryEvent"] }
+  | { type: "order"; id: string; data: Schemas["OrderEvent"] }
   | { type: "position"; id: string | undefined; data: Schemas["OrderPosition"] };
 
 export interface FollowOptions {
