@@ -240,7 +240,13 @@ export const identityActions = {
   "identity.suspendUser": action(object({ userId: uuid, reason: text(500) }), account),
   "identity.restoreUser": action(object({ userId: uuid }), account),
   "identity.setRole": action(
-    object({ userId: uuid, role, partnerId: optional(uuid), partnerAdmin: optional(boolean) }),
+    object({
+      userId: uuid,
+      expectedVersion: optional(version),
+      role,
+      partnerId: optional(uuid),
+      partnerAdmin: optional(boolean),
+    }),
     account,
   ),
   /** Makes the user a customer. */

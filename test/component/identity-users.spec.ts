@@ -165,6 +165,7 @@ describe("identity.setRole", () => {
       partnerId,
     });
     await expect(set({ role: "partner" })).rejects.toEqual(refused("VALIDATION_ERROR"));
+    await expect(set({ expectedVersion: 1 })).rejects.toEqual(refused("PRECONDITION_FAILED"));
     await expect(set({ partnerId })).rejects.toEqual(refused("VALIDATION_ERROR"));
     await expect(bench.ask("identity.removeRole", { userId }, operator.meta)).resolves.toMatchObject({
       role: "customer",

@@ -1517,7 +1517,7 @@ Nobody can suspend their own account. */
     get?: never;
     /** Give a user another role. All sessions end, because their tokens hold the former role. Nobody can change their own role. Only staff have a `partner_id`. */
     put: {
-      parameters: { path: { user_id: string }; query?: never; header?: never };
+      parameters: { path: { user_id: string }; query?: never; header?: { "If-Match"?: string } };
       requestBody: {
         content: {
           "application/json": {

@@ -116,7 +116,8 @@ export async function restoreUser(
 
 /**
  * Replaces the role of a user. The sessions end, because their tokens contain the former role.
- * @throws NOT_FOUND, FORBIDDEN for the caller's own account, VALIDATION_ERROR, EMAIL_NOT_CONFIRMED
+ * @throws NOT_FOUND, FORBIDDEN for the caller's own account, VALIDATION_ERROR, EMAIL_NOT_CONFIRMED,
+ *   PRECONDITION_FAILED when the account has another version than expected
  */
 export async function setRole(
   deps: IdentityDependencies,
@@ -127,6 +128,9 @@ export async function setRole(
   const grant = grantFor(caller, requested);
   const { userId } = ctx.params;
   return changeUser(deps, caller, userId, async (present) => {
+    const { expectedVersion } = requested;
+    if (expectedVersion !== undefined && expectedVersion !== present.version)
+      throw fail("PRECONDITION_FAILED");
     if (!present.emailConfirmed)
       throw fail("EMAIL_NOT_CONFIRMED", "The user has not confirmed the address yet.");
     await deps.provider.setGrant(userId, grant);
