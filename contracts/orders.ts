@@ -52,6 +52,13 @@ export const rejection = object({
 });
 export type Rejection = Infer<typeof rejection>;
 
+const oneStatus = `(?:${orderStatus.values.join("|")})`;
+const orderStatuses = matching(
+  new RegExp(`^${oneStatus}(?:,${oneStatus}){0,8}$`),
+  100,
+  "states with commas between them, as ready,delivering",
+);
+
 /** The order as customers, partner staff, deliverers and operators see it. */
 export const order = object({
   id: uuid,
@@ -246,6 +253,18 @@ export const ordersActions = {
     object({
       ...paging,
       status: optional(orderStatus),
+      /** Several states, with commas between them. */
+      statuses: optional(orderStatuses),
+      paymentStatus: optional(paymentStatus),
+      partnerId: optional(uuid),
+      customerId: optional(uuid),
+      delivererId: optional(uuid),
+      /** Confirmed at this time or later. */
+      from: optional(time),
+      /** Confirmed before this time. */
+      to: optional(time),
+      /** For admins and partner staff: words that begin words of the customer's name or phone number. */
+      q: optional(text(100, 3)),
       /** For admins: the orders of this user, as customer or as deliverer. */
       userId: optional(uuid),
     }),

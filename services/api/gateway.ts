@@ -22,6 +22,7 @@ import { check, confirm, type QuoteStore, quoteStore } from "./actions/checkout.
 import type { RoutableParams } from "./actions/contract.ts";
 import { deadLetters, dropDeadLetter, dropDeadLetters, replayDeadLetter } from "./actions/dead-letters.ts";
 import { user } from "./actions/user.ts";
+import { orderExports } from "./answers/orders-csv.ts";
 import { type Problem, problemOf } from "./answers/problem.ts";
 import { responseCache } from "./answers/response-cache.ts";
 import { documentation } from "./docs/documentation.ts";
@@ -211,6 +212,7 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
           verifier: verifierOf(broker),
           streams,
           responseCache: answers,
+          exports: orderExports(),
           docsUrl,
           logger,
         },

@@ -131,18 +131,11 @@ const viewers: [string, Viewer][] = [
   ["its bank", { role: "bank", bankId: BANK }],
   ["an operator", { role: "anybody" }],
 ];
-const lists: [string, Owner, { status?: "ready" | "delivered" }][] = [
-  ["a customer's", { role: "customer", id: customerId(7) }, {}],
-  ["a partner's", { role: "partner", partnerId: partnerId(7), id: customerId(7) }, {}],
-  [
-    "a partner's delivered",
-    { role: "partner", partnerId: partnerId(7), id: customerId(7) },
-    { status: "delivered" },
-  ],
-  ["a deliverer's", { role: "deliverer", id: delivererId(7) }, {}],
-  ["an operator's", { role: "admin" }, {}],
-  ["an operator's ready", { role: "admin" }, { status: "ready" }],
-  ["an operator's delivered", { role: "admin" }, { status: "delivered" }],
+const lists: [string, Owner][] = [
+  ["a customer's", { role: "customer", id: customerId(7) }],
+  ["a partner's", { role: "partner", partnerId: partnerId(7), id: customerId(7) }],
+  ["a deliverer's", { role: "deliverer", id: delivererId(7) }],
+  ["an operator's", { role: "admin" }],
 ];
 
 describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (statistics) => {
@@ -193,9 +186,9 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
     expect(await pagesOf(report)).toBeLessThan(ONE_ORDER_PAGES);
   });
 
-  it.each(lists)("a page of %s orders reads only the rows of the page", async (_, owner, filter) => {
+  it.each(lists)("a page of %s orders reads only the rows of the page", async (_, owner) => {
     const before = orderId(90_000);
-    expect(await pagesOf((on) => listOrders(on, owner, { ...filter, before, limit: 21 }))).toBeLessThan(700);
+    expect(await pagesOf((on) => listOrders(on, owner, { before, limit: 21 }))).toBeLessThan(700);
   });
 
   it("overdue deadlines are found without reading others", async () => {

@@ -110,6 +110,7 @@ export const covered = {
     "GET /audit",
   ],
   users: [
+    "GET /orders.csv",
     "GET /users",
     "GET /users/{user_id}",
     "POST /users/{user_id}/suspend",

@@ -46,6 +46,52 @@ const asAdmin = <T>(operation: string, body?: object) =>
   api.ok<T>(operation, { token: root, key: newId(), ...(body && { body }) });
 const oneOf = (id: string) => asAdmin<FullUser>(`GET /users/${id}`);
 
+describe("operators and staff", () => {
+  it("find orders by customer, state, time and the customer's name, and export the same rows", async () => {
+    const name = `Q${newId().slice(-12)}`;
+    const [me, staff, other] = await Promise.all([
+      customer(api, { name }),
+      invited(api, root, { role: "partner", partner_id: shop.partnerId }),
+      invited(api, root, { role: "deliverer" }),
+    ]);
+    const { order_id } = await carriedOrder(api, me, shop, other);
+    const day = 86_400_000;
+    const period = `from=${new Date(Date.now() - day).toISOString()}&to=${new Date(Date.now() + day).toISOString()}`;
+    const found = async (token: string, query: string) =>
+      (await api.ok<{ items: Order[] }>(`GET /orders?${query}`, { token })).items.map(({ id }) => id);
+    const queries = [
+      `q=${name.toLowerCase()}`,
+      `q=${name.slice(0, 9)}&partner_id=${shop.partnerId}&statuses=ready,delivering&${period}`,
+      `customer_id=${me.id}&payment_status=paid`,
+      `deliverer_id=${other.id}&status=delivering&${period}`,
+    ];
+    for (const query of queries) {
+      expect(await found(root, query)).toEqual([order_id]);
+      expect(await found(staff.token, query)).toEqual([order_id]);
+    }
+    expect(await found(root, `customer_id=${me.id}&statuses=delivered,cancelled`)).toEqual([]);
+    expect(await found(root, `customer_id=${me.id}&to=${new Date(Date.now() - day).toISOString()}`)).toEqual(
+      [],
+    );
+    expect(await found(me.token, "status=delivering&payment_status=paid")).toEqual([order_id]);
+    expect((await api.refused(`GET /orders?q=${name}`, { token: me.token })).status).toBe(403);
+
+    const rows = async (token: string) => {
+      const answer = await api.request(`GET /orders.csv?${period}&customer_id=${me.id}`, { token });
+      expect(answer.headers.get("content-type")).toMatch(/^text\/csv/);
+      return answer.bytes.toString().trimEnd().split("\r\n");
+    };
+    const [heading, ...lines] = await rows(root);
+    expect(heading).toMatch(/^id,created_at,status,payment_status,/);
+    expect(lines).toEqual([expect.stringMatching(`^${order_id},.*,delivering,paid,.*,${name} .*,'\\+49`)]);
+    expect(await rows(staff.token)).toEqual([heading, ...lines]);
+    const elsewhere = await invited(api, root, { role: "partner", partner_id: newId() });
+    expect(await rows(elsewhere.token)).toEqual([heading]);
+    const far = "from=2020-01-01T00:00:00Z&to=2026-01-01T00:00:00Z";
+    expect((await api.refused(`GET /orders.csv?${far}`, { token: root })).code).toBe("validation_error");
+  });
+});
+
 describe("operators and the users of the platform", () => {
   it("find a customer by name, with sessions, devices and orders, and end the sessions", async () => {
     const name = `Q${newId().slice(-12)}`;

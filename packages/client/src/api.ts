@@ -821,7 +821,7 @@ number is refused once an order has taken or given back pieces. To add pieces, o
     patch?: never;
   };
   "/orders": {
-    /** My orders. A customer's own, a partner's, a deliverer's, or all for an admin; the one confirmed last comes first. */
+    /** My orders. A customer's own, a partner's, a deliverer's, or all for an admin; the one confirmed last comes first. All filters can be combined. `q` is for admins and staff of a partner. */
     get: {
       parameters: {
         path?: never;
@@ -838,6 +838,21 @@ number is refused once an order has taken or given back pieces. To add pieces, o
             | "failed"
             | "cancelled"
             | "expired";
+          statuses?: string;
+          payment_status?:
+            | "unpaid"
+            | "partially_paid"
+            | "paid"
+            | "refund_pending"
+            | "partially_refunded"
+            | "refunded"
+            | "refund_failed";
+          partner_id?: string;
+          customer_id?: string;
+          deliverer_id?: string;
+          from?: string;
+          to?: string;
+          q?: string;
         };
         header?: never;
       };
@@ -847,6 +862,50 @@ number is refused once an order has taken or given back pieces. To add pieces, o
         304: { content?: never };
         default: Refusal;
       };
+    };
+    put?: never;
+    post?: never;
+    delete?: never;
+    patch?: never;
+  };
+  "/orders.csv": {
+    /** Export orders as CSV. The rows of `GET /orders` with the same filters: all for an admin, the partner's own for its staff. `from` and `to`
+are required and at most 92 days apart. A text that a spreadsheet would take for a formula begins with an
+apostrophe. A connection that breaks means that rows are missing. A user has one export at a time. */
+    get: {
+      parameters: {
+        path?: never;
+        query: {
+          status?:
+            | "pending"
+            | "paid"
+            | "preparing"
+            | "ready"
+            | "delivering"
+            | "delivered"
+            | "failed"
+            | "cancelled"
+            | "expired";
+          statuses?: string;
+          payment_status?:
+            | "unpaid"
+            | "partially_paid"
+            | "paid"
+            | "refund_pending"
+            | "partially_refunded"
+            | "refunded"
+            | "refund_failed";
+          partner_id?: string;
+          customer_id?: string;
+          deliverer_id?: string;
+          from: string;
+          to: string;
+          q?: string;
+        };
+        header?: never;
+      };
+      requestBody?: never;
+      responses: { 200: { content: { "text/csv": Blob } }; default: Refusal };
     };
     put?: never;
     post?: never;
@@ -2435,6 +2494,7 @@ export const keyed: readonly string[] = [
 /** How the answers of GET are read that are no JSON. */
 export const binary: { readonly [path: string]: "blob" | "stream" | undefined } = {
   "/me/avatar": "blob",
+  "/orders.csv": "blob",
   "/orders/{order_id}/events": "stream",
   "/orders/{order_id}/proof": "blob",
 };

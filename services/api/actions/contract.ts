@@ -4,9 +4,9 @@ import { deadLetter, deadLetterDrop, deadLetterDropResult } from "../../../contr
 import { identityActions, session } from "../../../contracts/identity.ts";
 import { device } from "../../../contracts/notifications.ts";
 import { queueOwners } from "../../../contracts/operations.ts";
-import { confirmation, order } from "../../../contracts/orders.ts";
+import { confirmation, order, ordersActions } from "../../../contracts/orders.ts";
 import { partnersActions, quote } from "../../../contracts/partners.ts";
-import { listOf, matching, nothing, object, oneOf, paging, uuid } from "../../../contracts/schema.ts";
+import { listOf, matching, nothing, object, oneOf, paging, time, uuid } from "../../../contracts/schema.ts";
 
 /** Service and message id in one, because every service has a queue of its own: `orders:<uuid>`. */
 const deadLetterId = matching(
@@ -16,6 +16,9 @@ const deadLetterId = matching(
   60,
   "the id of a dead letter, as the list shows it",
 );
+
+const { cursor: _, limit: __, userId: ___, ...orderFilters } = ordersActions["orders.list"].params.props;
+const exportParams = object({ ...orderFilters, from: time, to: time });
 
 /** The actions of the gateway itself. Only the gateway's own node can call them. */
 export const gatewayActions = {
@@ -51,6 +54,8 @@ export const gatewayActions = {
     }),
     { idempotent: true },
   ),
+  /** Answers with the rows of all pages of `orders.list`, as CSV. */
+  "api.ordersCsv": action(exportParams, nothing, { idempotent: true }),
   /** Answers with a stream of events. No schema describes it; the description of its route does. */
   "api.orderEvents": action(object({ orderId: uuid }), nothing, { idempotent: true }),
 } as const;

@@ -95,8 +95,11 @@ function parametersOf(endpoint: Endpoint): Parameter[] {
 const queryDescriptions: Record<string, string> = {
   cursor: "The `next_cursor` of the page before; left out, the list begins.",
   limit: "How many a page holds at most.",
-  q: "Words, or beginnings of words, that the product is called or described by.",
+  q: "Words, or beginnings of words, of a product's name and description, or of a person's name, address and phone number.",
   status: "Only orders in this state.",
+  statuses: "Only orders in these states, with commas between them.",
+  from: "Only orders that were confirmed at this time or later.",
+  to: "Only orders that were confirmed before this time.",
 };
 
 function parametersIn(place: "path" | "query", { rule }: RequestPart): Parameter[] {
@@ -143,6 +146,7 @@ function successOf({ route, answer, statuses }: Endpoint): Answer[] {
   const done: Answer = { status: route.success, description: "Done.", headers };
   // The actual media type comes first, because client generators use the first one.
   if (route.content === "image") done.content = { "image/webp": undefined, "image/*": undefined };
+  else if (route.content === "csv") done.content = { "text/csv": undefined };
   else if (route.events) done.events = wireRules(route.events);
   else if (route.success === 200 || route.success === 201) done.content = { "application/json": answer };
   return statuses.includes(304) ? [done, { status: 304, description: "Unchanged." }] : [done];

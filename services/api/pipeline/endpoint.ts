@@ -84,7 +84,7 @@ export function endpointOf(route: Route): Endpoint {
   const idempotencyKey = route.idempotencyKey ?? (route.method === "POST" ? "accepted" : "never");
   const query = partOf(pick(params.props, toBody ? [] : rest));
   const problems = problemsOf(route, { body, versioned, idempotencyKey, inPath });
-  const conditional = route.method === "GET" && route.content !== "events";
+  const conditional = route.method === "GET" && route.content !== "events" && route.content !== "csv";
   return {
     route,
     operation: `${route.method} ${route.path}`,

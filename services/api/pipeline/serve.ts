@@ -1,11 +1,14 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Context, ServiceBroker } from "moleculer";
+import { call } from "../../../contracts/actions.ts";
 import { fail } from "../../../contracts/errors.ts";
 import type { Caller, Meta } from "../../../contracts/meta.ts";
 import { networkOf } from "../../../lib/net/network-of.ts";
 import { failHttpSpan, nameHttpSpan } from "../../../lib/tracing/index.ts";
 import type { TokenVerifier } from "../../../mixins/caller/token-verifier.ts";
+import type { RoutableParams } from "../actions/contract.ts";
 import { encodeAnswer, sendProblem, sendRead, sendResult } from "../answers/answer.ts";
+import { EXPORT_PAGE, type OrderExports, requireExportPeriod } from "../answers/orders-csv.ts";
 import { problemOf } from "../answers/problem.ts";
 import { cacheKeyOf, type ResponseCache } from "../answers/response-cache.ts";
 import { countRequest, requestContextOf } from "../edge/request-context.ts";
@@ -28,6 +31,7 @@ export interface ServeDeps {
   verifier: TokenVerifier;
   streams: OrderStreams;
   responseCache: ResponseCache;
+  exports: OrderExports;
   docsUrl: string;
   logger: ServiceBroker["logger"];
 }
@@ -87,6 +91,21 @@ async function answer(
       res,
       limitHeaders(limitStatuses),
     );
+  }
+  if (authentication && route.content === "csv") {
+    const { limitStatuses } = requestContextOf(req);
+    const { id: userId, partnerId } = authentication.caller;
+    const filter = params as unknown as RoutableParams<"api.ordersCsv">;
+    requireExportPeriod(filter);
+    // The list of staff also has the orders that they made as customers.
+    const own = { ...filter, limit: EXPORT_PAGE, ...(partnerId && { partnerId }) };
+    const read = (cursor?: string) =>
+      call(ctx, "orders.list", { ...own, ...(cursor && { cursor }) }, { meta });
+    // The first page decides whether the export is admitted; later ones would break it off.
+    const admitted = admittedCall(endpoint, authentication.caller, inPath, clientIp);
+    const readPage = (cursor: string | undefined) =>
+      cursor === undefined ? deps.admission.run(admitted, read) : read(cursor);
+    return await deps.exports.send(userId, readPage, req, res, limitHeaders(limitStatuses));
   }
   const callAction = () =>
     deps.admission.run(admittedCall(endpoint, authentication?.caller, inPath, clientIp), () =>

@@ -41,10 +41,23 @@ export const orderRoutes = [
   route("GET /orders", "orders.list", {
     summary: "My orders",
     description:
-      "A customer's own, a partner's, a deliverer's, or all for an admin; the one confirmed last comes first.",
+      "A customer's own, a partner's, a deliverer's, or all for an admin; the one confirmed last comes first. All filters can be combined. `q` is for admins and staff of a partner.",
     access: "any",
     success: 200,
+    problems: ["FORBIDDEN", "TOO_MANY_MATCHES"],
     without: ["userId"],
+  }),
+  route("GET /orders.csv", "api.ordersCsv", {
+    summary: "Export orders as CSV",
+    description: [
+      "The rows of `GET /orders` with the same filters: all for an admin, the partner's own for its staff. `from` and `to`",
+      "are required and at most 92 days apart. A text that a spreadsheet would take for a formula begins with an",
+      "apostrophe. A connection that breaks means that rows are missing. A user has one export at a time.",
+    ].join("\n"),
+    access: ["admin", "partner"],
+    success: 200,
+    content: "csv",
+    problems: ["TOO_MANY_MATCHES"],
   }),
   route("GET /orders/{order_id}", "orders.get", { summary: "One order", access: "any", success: 200 }),
   route("PATCH /orders/{order_id}", "orders.update", {

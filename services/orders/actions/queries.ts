@@ -1,7 +1,8 @@
 import type { Params, Result } from "../../../contracts/actions.ts";
-import { fail } from "../../../contracts/errors.ts";
-import type { Ctx } from "../../../contracts/meta.ts";
-import type { OrderView } from "../../../contracts/orders.ts";
+import { fail, invalidField } from "../../../contracts/errors.ts";
+import type { Caller, Ctx } from "../../../contracts/meta.ts";
+import type { OrderStatus, OrderView } from "../../../contracts/orders.ts";
+import { momentOf } from "../../../lib/clock.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
@@ -21,6 +22,12 @@ import {
   type Owner,
   stuckOrders,
 } from "../store/order-lists.repository.ts";
+import {
+  findOrders,
+  MATCHES_MAX,
+  matchingOrders,
+  type OrderFilter,
+} from "../store/order-search.repository.ts";
 import { databaseNowMs, findOrder, findPosition } from "../store/orders.repository.ts";
 import { beforeOf, pageOf } from "../store/pages.ts";
 import { receiptsOf, refundsOf } from "../store/payments.repository.ts";
@@ -81,15 +88,51 @@ export async function listOwnOrders(
 ): Promise<Result<"orders.list">> {
   const { postgres, deliveryTokens } = deps;
   const caller = callerOf(ctx);
-  const { cursor, status, userId, limit } = ctx.params;
+  const { cursor, userId, limit } = ctx.params;
   if (userId !== undefined && caller.role !== "admin") throw fail("FORBIDDEN");
   const owner: Owner = userId === undefined ? ownerOf(caller) : { role: "deliverer", id: userId };
   const before = beforeOf(cursor);
+  const filter = await filterOf(postgres.db, caller, ctx.params);
+  const isFiltered = Object.values(filter).some((value) => value !== undefined);
   return pageOf(
-    (rowLimit) => listOrders(postgres.db, owner, { status, before, limit: rowLimit }),
+    (rowLimit) =>
+      isFiltered
+        ? findOrders(postgres.db, owner, { ...filter, before, limit: rowLimit })
+        : listOrders(postgres.db, owner, { before, limit: rowLimit }),
     limit,
     (order) => viewFor(caller, viewOf(order), deliveryTokens, isPast(deps, order)),
   );
+}
+
+/** @throws VALIDATION_ERROR, TOO_MANY_MATCHES, FORBIDDEN for a search by a customer or deliverer */
+async function filterOf(db: Db, caller: Caller, params: Params<"orders.list">): Promise<OrderFilter> {
+  const { status, statuses, paymentStatus, partnerId, customerId, delivererId, q } = params;
+  const listed = statuses?.split(",") as OrderStatus[] | undefined;
+  return {
+    ...{ paymentStatus, partnerId, customerId, delivererId },
+    statuses: status && listed ? listed.filter((one) => one === status) : status ? [status] : listed,
+    from: timeOf("from", params.from),
+    to: timeOf("to", params.to),
+    ids: q === undefined ? undefined : await matchesOf(db, caller, q),
+  };
+}
+
+function timeOf(field: string, text: string | undefined): string | undefined {
+  if (text !== undefined && momentOf(text) === undefined)
+    throw invalidField(field, "time", "This is no moment in time.");
+  return text;
+}
+
+/** The orders that a search finds. Only those who see the customer in every order may search by the customer's name. */
+async function matchesOf(db: Db, { role, partnerId }: Caller, q: string): Promise<string[]> {
+  if (role !== "admin" && !(role === "partner" && partnerId)) throw fail("FORBIDDEN");
+  const ids = await matchingOrders(db, q, partnerId);
+  if (ids.length > MATCHES_MAX)
+    throw fail(
+      "TOO_MANY_MATCHES",
+      `More than ${MATCHES_MAX} orders match: write more of the name or number.`,
+    );
+  return ids;
 }
 
 /** Reads the history from the document store, which is updated shortly after each message. */

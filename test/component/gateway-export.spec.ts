@@ -1,0 +1,117 @@
+import { once } from "node:events";
+import { get, type IncomingMessage } from "node:http";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { exampleOf } from "../../contracts/documentation.ts";
+import { fail } from "../../contracts/errors.ts";
+import { order } from "../../contracts/orders.ts";
+import { newId } from "../../lib/ids.ts";
+import { field } from "../../services/api/answers/orders-csv.ts";
+import { eventually } from "../support/eventually.ts";
+import { startGateway, type TestGateway } from "../support/gateway.ts";
+
+const PERIOD = "from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z";
+const FIELD_LENGTH = 100_000;
+
+let gateway: TestGateway;
+beforeAll(async () => {
+  gateway = await startGateway();
+});
+afterAll(() => gateway.stop());
+beforeEach(() => gateway.reset());
+
+const rowOf = (more: object = {}) => ({ ...(exampleOf(order) as object), ...more });
+const pagesRead = () => gateway.calls.filter(({ action }) => action === "orders.list").length;
+
+/** Requests the export and leaves its body unread. */
+async function request(id?: string): Promise<IncomingMessage> {
+  const token = await gateway.identity.token({ role: "admin", ...(id && { id }) });
+  const headers = { Authorization: `Bearer ${token}` };
+  return new Promise((resolve, reject) => {
+    get(`${gateway.url}/api/v1/orders.csv?${PERIOD}`, { headers, agent: false }, resolve).on("error", reject);
+  });
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  let text = "";
+  for await (const chunk of response) text += chunk;
+  return text;
+}
+
+describe("a field of CSV", () => {
+  it.each([
+    ["=1+1", "'=1+1"],
+    ["+49151", "'+49151"],
+    ["-2", "'-2"],
+    ["@SUM(A1)", "'@SUM(A1)"],
+    ["\t=1", "'\t=1"],
+    ['=HYPERLINK("http://a.example","x")', `"'=HYPERLINK(""http://a.example"",""x"")"`],
+    ["a,b", '"a,b"'],
+    ["a\nb", '"a\nb"'],
+    ["Ada", "Ada"],
+    [-5, "-5"],
+    [undefined, ""],
+  ])("%j is written so that no spreadsheet computes it", (value, written) => {
+    expect(field(value)).toBe(written);
+  });
+});
+
+describe("GET /orders.csv", () => {
+  it("writes the rows of all pages", async () => {
+    gateway.on("orders.list", ({ params }) =>
+      (params as { cursor?: string }).cursor
+        ? { items: [rowOf()] }
+        : { items: [rowOf(), rowOf()], nextCursor: "Mg" },
+    );
+    const response = await request();
+    expect(response.statusCode).toBe(200);
+    expect((await textOf(response)).trimEnd().split("\r\n")).toHaveLength(4);
+  });
+
+  it("reads no further page while the client takes none, and none after the client has gone", async () => {
+    const large = rowOf({
+      reason: "x".repeat(500),
+      customer: { id: newId(), name: "A".repeat(FIELD_LENGTH) },
+    });
+    gateway.on("orders.list", () => ({ items: Array.from({ length: 100 }, () => large), nextCursor: "Mg" }));
+    const response = await request();
+    // The buffers of both sides hold less than one page of such rows.
+    await eventually(() => expect(pagesRead()).toBe(1));
+    response.destroy();
+    gateway.on("orders.list", () => ({ items: [rowOf()] }));
+    // The place of the export is free again when its work has ended.
+    await eventually(async () => expect(await textOf(await request())).toContain("\r\n"));
+    expect(pagesRead()).toBe(2);
+  });
+
+  it("whose first page fails, answers the problem; whose second page fails, breaks the connection", async () => {
+    gateway.on("orders.list", () => {
+      throw fail("TOO_MANY_MATCHES");
+    });
+    expect((await request()).statusCode).toBe(422);
+    gateway.on("orders.list", ({ params }) => {
+      if ((params as { cursor?: string }).cursor) throw fail("SERVICE_UNAVAILABLE");
+      return { items: [rowOf()], nextCursor: "Mg" };
+    });
+    await expect(request().then(textOf)).rejects.toThrow(/aborted|hang up/);
+  });
+
+  it("of a user who has one already, is refused until that one ends", async () => {
+    let finish = () => {};
+    const waiting = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    gateway.on("orders.list", async () => {
+      await waiting;
+      return { items: [] };
+    });
+    const id = "0198c0de-7f31-7a10-9d2e-0b7c5d1e2f30";
+    const first = request(id);
+    await eventually(() => expect(pagesRead()).toBe(1));
+    expect((await request(id)).statusCode).toBe(429);
+    finish();
+    const response = await first;
+    response.resume();
+    await once(response, "end");
+    expect((await request(id)).statusCode).toBe(200);
+  });
+});
