@@ -12,7 +12,13 @@ import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { background } from "../background/background.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { envelope } from "./envelope.ts";
-import { insertMessages, type OutboxStats, outboxStats, pruneOutbox } from "./outbox.repository.ts";
+import {
+  insertMessages,
+  messageRows,
+  type OutboxStats,
+  outboxStats,
+  pruneOutbox,
+} from "./outbox.repository.ts";
 import { type RelayLimits, relay, relayLimits } from "./relay.ts";
 import { replay, replayState } from "./replay.ts";
 import { unreadableRowAlerts } from "./unreadable-rows.ts";
@@ -35,6 +41,11 @@ export interface Outbox {
    * @throws Error when a message does not match its contract
    */
   add(trx: Transaction, messages: readonly NewMessage[]): Promise<void>;
+  /**
+   * The same for a statement that inserts the messages itself, see `insertOfMessages`. @returns the value of `:messages`
+   * @param committed when it resolves, the messages can be read
+   */
+  rowsFor(committed: Promise<unknown>, messages: readonly NewMessage[]): string;
   /** The messages that are not published yet. */
   stats(): Promise<OutboxStats>;
 }
@@ -55,19 +66,26 @@ export function outbox(options: OutboxOptions): Outbox {
   const me = newId();
   let running: Running | undefined;
 
+  const envelopes = (messages: readonly NewMessage[]) => {
+    const nowMs = clock.now();
+    return messages.map((message) => envelope(source, message, nowMs));
+  };
+  const wakeAfter = (committed: Promise<unknown>) => {
+    committed.then(
+      () => running?.relay.wake(),
+      () => undefined,
+    );
+  };
+
   return {
     async add(trx, messages) {
       if (messages.length === 0) return;
-      const nowMs = clock.now();
-      await insertMessages(
-        trx,
-        messages.map((message) => envelope(source, message, nowMs)),
-      );
-      // Only after the commit can the relay read them.
-      trx.committed.then(
-        () => running?.relay.wake(),
-        () => undefined,
-      );
+      await insertMessages(trx, envelopes(messages));
+      wakeAfter(trx.committed);
+    },
+    rowsFor(committed, messages) {
+      if (messages.length > 0) wakeAfter(committed);
+      return messageRows(envelopes(messages));
     },
     stats: () => outboxStats(postgres.db),
     mixin: background({

@@ -12,15 +12,22 @@ export interface Failure {
   delayMs: number;
 }
 
+/**
+ * The insert of messages. With `from`, the name of a WITH query of one row or none, it is a part of a larger statement and
+ * inserts only if that row exists. The binding `:messages` is the result of `messageRows`.
+ */
+export const insertOfMessages = (from?: string) => `
+  INSERT INTO outbox (id, source, type, subject, time, dataschema, traceparent, data)
+  SELECT m.id, m.source, m.type, m.subject, m.time, m.dataschema, m.traceparent, m.data
+  FROM ${from ? `${from}, ` : ""}jsonb_to_recordset(:messages::jsonb) AS m(id uuid, source text, type text,
+    subject text, time timestamptz, dataschema text, traceparent text, data jsonb)`;
+
+export const messageRows = (messages: readonly Message[]): string => JSON.stringify(messages);
+
+const INSERT = insertOfMessages();
+
 export async function insertMessages(trx: Db, messages: readonly Message[]): Promise<void> {
-  await affected(
-    trx,
-    `INSERT INTO outbox (id, source, type, subject, time, dataschema, traceparent, data)
-     SELECT id, source, type, subject, time, dataschema, traceparent, data
-     FROM jsonb_to_recordset(?::jsonb) AS m(id uuid, source text, type text, subject text, time timestamptz,
-       dataschema text, traceparent text, data jsonb)`,
-    [JSON.stringify(messages)],
-  );
+  await affected(trx, INSERT, { messages: messageRows(messages) });
 }
 
 /** Whether there is anything to hand over: one cheap look, so that an idle service costs next to nothing. */

@@ -14,7 +14,7 @@ import type { Bank } from "../../providers/banks/index.ts";
 export interface OrdersDependencies {
   clock: Clock;
   postgres: Postgres;
-  outbox: Pick<Outbox, "add">;
+  outbox: Pick<Outbox, "add" | "rowsFor">;
   banks: Banks;
   checkouts: CheckoutGate;
   /** Limits the database connections that concurrent changes of one order use. */

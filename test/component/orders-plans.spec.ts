@@ -177,7 +177,9 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
     if (!found) throw new Error("not there");
     const actor: Actor = { kind: "deliverer", name: "somebody" };
     const decision = move(found.order, "assign", actor, Date.now(), { delivererId: delivererId(1) });
-    expect(await pagesOf((on) => saveOrder(on, found.order, decision))).toBeLessThan(ONE_ORDER_PAGES * 2);
+    expect(await pagesOf((on) => saveOrder(on, found.order, decision, "[]"))).toBeLessThan(
+      ONE_ORDER_PAGES * 2,
+    );
   });
 
   it("a position reads and writes only the order's rows", async () => {

@@ -39,7 +39,7 @@ const still = (work: (trx: Transaction) => Promise<void>) => inStillTransaction(
 async function placed(trx: Db): Promise<Order> {
   const customer = { id: newId(), name: "Ada Byron", phone: "+41790000000" };
   const decision = confirm(sampleQuote({ checkId: newId() }), customer, bankId, CUSTOMER, Date.now());
-  await insertOrder(trx, decision);
+  await insertOrder(trx, decision, "[]");
   return decision.next;
 }
 
@@ -228,7 +228,7 @@ describe("a decision that is saved", () => {
   const refundOf = (paymentId: string) => ({
     ...{ id: newId(), paymentId, amount: { amountMinor: 100, currency: "EUR" }, reason: "cold" },
   });
-  const outbox = { add: async () => undefined } as never;
+  const outbox = { add: async () => undefined, rowsFor: () => "[]" } as never;
 
   it.each([0, 1, 2])(
     "with %i refunds, starts their worker after the commit if there is one",

@@ -70,7 +70,7 @@ export class Network {
       params: structuredClone(params),
       meta: { ...(idempotency && { idempotency }) },
       locals: { ...(caller && { caller }) },
-      broker: { logger: silent },
+      broker: { logger: silent, options: {} },
       call: (name: string, inner: unknown, options?: { timeout?: number }) =>
         this.call(name, { params: inner }, options?.timeout ?? 1_400, machine),
     };

@@ -2,6 +2,7 @@ import { call, type Params, type Result } from "../../../contracts/actions.ts";
 import { fail } from "../../../contracts/errors.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import type { Quote } from "../../../contracts/partners.ts";
+import { failpoint } from "../../../lib/failpoint.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import { shortenLine } from "../../../lib/text.ts";
 import { currentTraceparent } from "../../../lib/tracing/index.ts";
@@ -140,12 +141,16 @@ async function createOrder(
     },
     { timeout: partOfRequestTimeout(ctx.broker, RESERVE_TIMEOUT_MS), retries: 0 },
   );
-  const save = (decision: Decision) =>
-    postgres.transact(async (trx) => {
-      if (!(await insertOrder(trx, decision, currentTraceparent()))) return undefined;
-      await outbox.add(trx, decision.messages);
-      return decision.next;
-    });
+  const save = async (decision: Decision) => {
+    const stored = Promise.withResolvers<void>();
+    const messages = outbox.rowsFor(stored.promise, decision.messages);
+    // One statement, which is its own transaction.
+    failpoint("transaction.ending");
+    const isNew = await insertOrder(postgres.db, decision, messages, currentTraceparent());
+    failpoint("transaction.ended");
+    stored.resolve();
+    return isNew ? decision.next : undefined;
+  };
   let { number } = started;
   for (let attempt = 1; ; attempt++) {
     try {

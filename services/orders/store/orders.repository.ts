@@ -2,6 +2,7 @@ import type { PartnerCallback } from "../../../contracts/partners.ts";
 import type { Position } from "../../../contracts/shared.ts";
 import { newId } from "../../../lib/ids.ts";
 import { affected, type Db, row } from "../../../lib/sql/database.ts";
+import { insertOfMessages } from "../../../mixins/outbox/outbox.repository.ts";
 import type { Decision, Order, Receipt } from "../domain/order-model.ts";
 import { nextPollAt, pollAfterPayment } from "../domain/order-reconciliation.ts";
 
@@ -87,15 +88,21 @@ export async function lockOrder(trx: Db, id: string): Promise<void> {
 }
 
 /**
- * Inserts an order with its lines and the first line of its history.
+ * Inserts an order with its lines, the first line of its history and its messages.
+ * @param messages the rows of the outbox
  * @returns false if the order exists already
  * @throws the database's error 23505 with the constraint `NUMBER_KEY` if a concurrent order of the partner has its number
  */
-export async function insertOrder(trx: Db, decision: Decision, traceparent?: string): Promise<boolean> {
+export async function insertOrder(
+  db: Db,
+  decision: Decision,
+  messages: string,
+  traceparent?: string,
+): Promise<boolean> {
   const { next: order, transition } = decision;
   const { customer, partner } = order;
   const count = await affected(
-    trx,
+    db,
     `WITH made AS (
        INSERT INTO orders (id, number, version, status, payment_status, customer_id, customer_name, customer_phone,
          partner_id, partner, pickup_latitude, pickup_longitude, currency, fee_minor, total_minor, address, note,
@@ -108,7 +115,8 @@ export async function insertOrder(trx: Db, decision: Decision, traceparent?: str
        INSERT INTO order_lines (order_id, line_number, product_id, title, quantity, unit_price_minor)
        SELECT made.id, l.number, l."productId", l.title, l.quantity, (l."unitPrice" ->> 'amountMinor')::bigint
        FROM made, ROWS FROM (jsonb_to_recordset(:lines::jsonb) AS ("productId" uuid, title text, quantity integer,
-         "unitPrice" jsonb)) WITH ORDINALITY AS l("productId", title, quantity, "unitPrice", number))
+         "unitPrice" jsonb)) WITH ORDINALITY AS l("productId", title, quantity, "unitPrice", number)),
+     said AS (${insertOfMessages("made")})
      INSERT INTO order_transitions (id, order_id, version, type, to_status, actor, trace_id, created_at)
      SELECT :transitionId, made.id, 1, :type, :status, :actor, :traceId, :createdAt FROM made`,
     {
@@ -137,6 +145,7 @@ export async function insertOrder(trx: Db, decision: Decision, traceparent?: str
       createdAt: order.createdAt,
       updatedAt: order.updatedAt,
       lines: JSON.stringify(order.lines),
+      messages,
       transitionId: newId(),
       type: transition?.type,
       actor: transition?.actor.name,
@@ -148,9 +157,15 @@ export async function insertOrder(trx: Db, decision: Decision, traceparent?: str
 
 /**
  * Saves a decision if the order still has the state and version that the decision was based on.
+ * @param messages the rows of the outbox. A decision without a transition does not store them
  * @returns false if the order has changed meanwhile: nothing was saved
  */
-export async function saveOrder(trx: Db, before: Order, decision: Decision): Promise<boolean> {
+export async function saveOrder(
+  trx: Db,
+  before: Order,
+  decision: Decision,
+  messages: string,
+): Promise<boolean> {
   const { next, transition } = decision;
   const poll = pollAfterPayment(decision);
   const update = `
@@ -201,12 +216,14 @@ export async function saveOrder(trx: Db, before: Order, decision: Decision): Pro
   const { type, from, to, actor, reason } = transition;
   const count = await affected(
     trx,
-    `WITH saved AS (${update} RETURNING id, version)
+    `WITH saved AS (${update} RETURNING id, version),
+     said AS (${insertOfMessages("saved")})
      INSERT INTO order_transitions (id, order_id, version, type, from_status, to_status, actor, reason, trace_id,
        created_at)
      SELECT :transitionId, id, version, :type, :from, :to, :actor, :transitionReason, :traceId, :updatedAt FROM saved`,
     {
       ...bindings,
+      messages,
       transitionId: newId(),
       type,
       from: from ?? null,

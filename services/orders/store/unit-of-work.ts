@@ -67,13 +67,14 @@ export async function saveDecision(
   before: Order,
   decision: Decision,
 ): Promise<Order> {
-  const { next, messages, refunds } = decision;
+  const { next, transition, messages, refunds } = decision;
   if (next === before) return before;
-  if (!(await saveOrder(trx, before, decision))) {
+  const rows = transition ? outbox.rowsFor(trx.committed, messages) : "[]";
+  if (!(await saveOrder(trx, before, decision, rows))) {
     throw Object.assign(new Error("the order was changed meanwhile"), { code: CONFLICT });
   }
   await insertRefunds(trx, next, refunds);
-  await outbox.add(trx, messages);
+  if (!transition) await outbox.add(trx, messages);
   if (refunds.length > 0) trx.committed.then(wakeRefunds, () => undefined);
   return next;
 }

@@ -136,20 +136,27 @@ export async function insertReservation(db: Db, made: NewReservation): Promise<b
   return inserted > 0;
 }
 
+export interface ReservationChange {
+  state: ReservationState;
+  orderVersion: number;
+  reason: string;
+  partnerId?: string | undefined;
+}
+
+const SAVE = `UPDATE stock_reservations
+  SET state = :state, order_version = :orderVersion, reason = :reason,
+    partner_id = coalesce(partner_id, :partnerId), updated_at = now()
+  WHERE order_id = :orderId`;
+
 /** Changes a reservation that the transaction has locked. `partnerId` completes a tombstone without a partner. */
-export async function saveReservation(
-  db: Db,
-  orderId: string,
-  change: { state: ReservationState; orderVersion: number; reason: string; partnerId?: string | undefined },
-): Promise<void> {
-  await affected(
-    db,
-    `UPDATE stock_reservations
-     SET state = :state, order_version = :orderVersion, reason = :reason,
-       partner_id = coalesce(partner_id, :partnerId), updated_at = now()
-     WHERE order_id = :orderId`,
-    { ...change, partnerId: change.partnerId ?? null, orderId },
-  );
+export async function saveReservation(db: Db, orderId: string, change: ReservationChange): Promise<void> {
+  await affected(db, SAVE, { ...change, partnerId: change.partnerId ?? null, orderId });
+}
+
+/** Changes a reservation if it is held and no newer message was applied. @returns whether it was so */
+export async function advanceHeld(db: Db, orderId: string, change: ReservationChange): Promise<boolean> {
+  const sql = `${SAVE} AND state = 'held' AND order_version < :orderVersion`;
+  return (await affected(db, sql, { ...change, partnerId: change.partnerId ?? null, orderId })) === 1;
 }
 
 /** Puts the pieces of an order back on sale. The transaction has locked the reservation. */

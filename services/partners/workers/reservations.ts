@@ -8,6 +8,7 @@ import { remainingNeeds, reservationAfter } from "../domain/stock.ts";
 import { announceAvailability } from "../store/announce-availability.ts";
 import { emptyStock, lockOffers } from "../store/products.repository.ts";
 import {
+  advanceHeld,
   findOrphanedReservation,
   insertReservation,
   lockReservation,
@@ -29,7 +30,17 @@ export async function applyOrderEvent(
   trx: Transaction,
   order: OrderSnapshot,
 ): Promise<boolean> {
+  if (await advanceOrdinary(trx, order)) return true;
   return applyToReservation({ outbox }, trx, order, await lockReservation(trx, order.orderId));
+}
+
+/** The usual case, a reservation that is still held, in one statement. @returns whether it was that case */
+async function advanceOrdinary(trx: Transaction, order: OrderSnapshot): Promise<boolean> {
+  const { orderId, partnerId, status, version } = order;
+  const decision = reservationAfter({ state: "held", orderVersion: 0 }, order);
+  if (!decision || decision.pieces) return false;
+  const next = { state: decision.state, orderVersion: version, reason: `order ${status}`, partnerId };
+  return await advanceHeld(trx, orderId, next);
 }
 
 /** @param known the locked reservation; undefined if there is none */
@@ -81,6 +92,7 @@ export async function applyPaidOrder(
   order: OrderSnapshot,
   replayed: boolean,
 ): Promise<boolean> {
+  if (!replayed && (await advanceOrdinary(trx, order))) return true;
   const known = await lockReservation(trx, order.orderId);
   const decision = reservationAfter(known, order);
   if (!decision) return false;

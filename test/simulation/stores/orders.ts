@@ -7,6 +7,7 @@ import { nextPollAt, pollAfterPayment } from "../../../services/orders/domain/or
 import type * as real from "../../../services/orders/store/orders.repository.ts";
 import { statement } from "../memory.ts";
 import type { View } from "../view.ts";
+import { insertRows } from "./outbox.ts";
 import type { ReceiptRecord } from "./payments.ts";
 
 export * from "../../../services/orders/store/orders.repository.ts";
@@ -44,7 +45,7 @@ export const lockOrder: typeof real.lockOrder = async (trx, id) => {
   await statement(trx, (view) => view.locked("orders", id));
 };
 
-export const insertOrder: typeof real.insertOrder = (trx, { next, transition }, traceparent) =>
+export const insertOrder: typeof real.insertOrder = (trx, { next, transition }, messages, traceparent) =>
   statement(trx, (view) => {
     const { receipts: _, ...order } = next;
     const beside = omitUndefined({
@@ -52,11 +53,12 @@ export const insertOrder: typeof real.insertOrder = (trx, { next, transition }, 
       reconcileAt: nextPollAt(order, Date.parse(order.createdAt)),
     });
     if (!view.insert("orders", next.id, { ...order, ...beside })) return false;
+    insertRows(view, messages);
     if (transition) remember(view, next, transition.type, undefined, transition.to, transition.actor.name);
     return true;
   });
 
-export const saveOrder: typeof real.saveOrder = (trx, before, decision) =>
+export const saveOrder: typeof real.saveOrder = (trx, before, decision, messages) =>
   statement(trx, (view) => {
     const { next, transition } = decision;
     const found = view.locked<OrderRecord>("orders", before.id);
@@ -72,6 +74,7 @@ export const saveOrder: typeof real.saveOrder = (trx, before, decision) =>
     const paidNow = before.status === "pending" && next.status === "paid";
     const counting = early && paidNow ? countingFrom(next) : {};
     view.update("orders", before.id, { ...order, ...beside, ...counting });
+    insertRows(view, messages);
     if (transition) {
       remember(view, next, transition.type, transition.from, transition.to, transition.actor.name);
     }

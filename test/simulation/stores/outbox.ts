@@ -1,6 +1,7 @@
 import type { Message } from "../../../contracts/messages.ts";
 import type * as real from "../../../mixins/outbox/outbox.repository.ts";
 import { statement } from "../memory.ts";
+import type { View } from "../view.ts";
 
 export * from "../../../mixins/outbox/outbox.repository.ts";
 
@@ -12,12 +13,15 @@ export interface OutboxRecord {
   error?: string;
 }
 
+/** @param rows the messages, as `messageRows` writes them */
+export function insertRows(view: View, rows: string): void {
+  for (const message of JSON.parse(rows) as Message[]) {
+    view.insert("outbox", message.id, { message, attempts: 0, nextAtMs: view.nowMs });
+  }
+}
+
 export const insertMessages: typeof real.insertMessages = async (trx, messages) => {
-  await statement(trx, (view) => {
-    for (const message of messages) {
-      view.insert("outbox", message.id, { message, attempts: 0, nextAtMs: view.nowMs });
-    }
-  });
+  await statement(trx, (view) => insertRows(view, JSON.stringify(messages)));
 };
 
 export const dueMessages: typeof real.dueMessages = (db) =>

@@ -115,6 +115,16 @@ export const saveReservation: typeof real.saveReservation = async (db, orderId, 
   });
 };
 
+export const advanceHeld: typeof real.advanceHeld = (db, orderId, change) =>
+  statement(db, (view) => {
+    const known = view.locked<ReservationRecord>("stock_reservations", orderId);
+    if (known?.state !== "held" || known.orderVersion >= change.orderVersion) return false;
+    const { state, orderVersion } = change;
+    const partnerId = known.partnerId ?? change.partnerId;
+    view.update("stock_reservations", orderId, { ...known, state, orderVersion, partnerId });
+    return true;
+  });
+
 export const returnStock: typeof real.returnStock = async (db, orderId) => {
   await statement(db, (view) => {
     const { partnerId = "" } = view.get<ReservationRecord>("stock_reservations", orderId) ?? {};
