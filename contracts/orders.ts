@@ -45,7 +45,7 @@ export type RejectionReason = Infer<typeof rejectionReason>;
 /** The rejection of an order by partner staff or an operator. */
 export const rejection = object({
   reason: rejectionReason,
-  /** What the staff say to the customer. */
+  /** A message of the staff to the customer. */
   text: optional(stored(reason)),
   /** The products of the order that are out of stock. */
   outOfStock: listOf(uuid),

@@ -12,7 +12,7 @@ export interface Target {
   url: string;
   headers: Record<string, string>;
   status: number;
-  /** What each of the connections reads instead, so that not all of them read the same row. */
+  /** For each connection another request, so that not all of them read the same row. */
   each?: readonly { url: string; headers: Record<string, string> }[];
 }
 

@@ -16,32 +16,29 @@ const rows = Object.entries<Row>(moves);
 /** docs/states.md: the order's life, drawn from the table that the code runs on. */
 export function statesPage(): string {
   const intro = [
-    "An order moves only along these lines, whoever asks; every other move is refused with `illegal_transition` and",
-    "the list of the legal ones. Whoever sends a command again is answered as the first time, and nothing moves.",
+    "An order moves only along these lines. Every other move is refused with `illegal_transition` and the list of legal",
+    "ones. A repeated command gets the first answer again, and nothing moves.",
   ].join("\n");
   return [
     generated("The life of an order", intro),
     diagram(),
     "\n## Who may make which move\n",
-    table(
-      ["move", "to", "who, and out of which states", "told as", "goes back to the customer"],
-      rows.map(moveRow),
-    ),
-    "\n## Who may end it, and whose loss it is\n",
+    table(["move", "to", "by (from these states)", "message", "refunded to the customer"], rows.map(moveRow)),
+    "\n## Who may end it, and who bears the loss\n",
     ENDINGS,
     table(["state", ...ENDERS], Object.entries(endings).map(endingRow)),
-    "\n## When the PIN is wrong\n",
+    "\n## Wrong PINs\n",
     PINS,
-    "\n## When it waits too long\n",
+    "\n## Deadlines\n",
     DEADLINES,
     table(
-      ["state", "after", "then it"],
+      ["state", "after", "then"],
       [
         ...Object.entries(deadlines).map(deadlineRow),
         deadlineRow(["paid, the partner not notified", unnotified]),
       ],
     ),
-    "\n## When its bank is asked\n",
+    "\n## Polls of the bank\n",
     LOOKS,
     "",
   ].join("\n");
@@ -49,33 +46,33 @@ export function statesPage(): string {
 
 const ENDERS = ["customer", "partner", "admin", "deadline"];
 const ENDINGS = [
-  "Whatever was paid goes back in full, whoever ends it; the cell says by which command, and who bears what the order",
-  "has cost until then. An empty cell refuses with `order_not_cancellable` or `illegal_transition`. Besides, an operator",
-  "can send back any part of what is kept of an order that is no longer pending (`POST /orders/{id}/refund`); the",
-  "platform bears that. Money that was too much, late or paid twice goes back as nobody's loss.",
+  "Every ending refunds the whole payment. A cell names the command, and the party that bears the costs of the order until",
+  "then; an empty cell refuses with `order_not_cancellable` or `illegal_transition`. An operator can also refund any part of",
+  "the kept money of an order that is no longer pending (`POST /orders/{id}/refund`); the platform bears that. Refunds of",
+  "excess, late or repeated payments are no loss of any party (`nobody`).",
   "",
 ].join("\n");
 const PINS = [
   `Each wrong PIN counts, and the count stays with the order when it is released and assigned to another deliverer.`,
-  `The one that makes it ${WRONG_PINS_MAX} locks the handover: \`handover_locked\` for the right PIN too, and the alert`,
+  `The wrong PIN number ${WRONG_PINS_MAX} locks the handover: \`handover_locked\` for the right PIN too, and the alert`,
   "`handover.locked`. A locked order that is released is not offered in the pool, and no deliverer can assign it to",
-  "themselves. An operator has to reassign it (the count begins again) or override it.",
+  "themselves. An operator must reassign it, which resets the count, or override it.",
 ].join("\n");
 const DEADLINES = [
-  "Counted by the database's clock from the moment the order came into the state. An alert is `alert.raised`, repeated",
-  "until somebody acts; the order then stands among `orders stuck`. A partner's time to accept begins when Partners",
-  "reports that the partner was notified: its system took the webhook, or failed to take it for a reason of its own, or",
-  "it has no endpoint and its staff see the order in their list. While the platform itself cannot notify the partner",
+  "The time counts by the database's clock from the order's move into the state. An alert is the message `alert.raised`,",
+  "repeated until an operator acts; `orders stuck` lists the order. A partner's time to accept begins when Partners",
+  "reports the notice: the partner's system accepted the webhook, or failed for a reason on its side, or the partner has",
+  "no endpoint and its staff see the order in their list. While the platform itself cannot notify the partner",
   "(the message waits in the outbox, is a dead letter, or the webhook cannot be sent), the alert names the cause, and the",
   "order is not cancelled: only its customer or an operator can end it, and the platform bears an operator's decision.",
   "",
 ].join("\n");
 const LOOKS = [
-  `An order that lacks its payment is asked about at its bank ${pollTimesMs.map(ageText).join(", ")} after it was made, for`,
-  "the callback may be lost: the last times after it has ended, when its page is closed too. One that is paid is asked",
-  `about ${paidPollTimesMs.map(ageText).join(" and ")} after its payment, for it may be paid twice. What is found is taken in as a`,
-  "callback would be, and goes back where it is too much; what differs otherwise (`payment.missing`,",
-  "`refund.difference`, `payment.contradiction`) is told to operators, once.",
+  `The bank is polled about an order without a payment ${pollTimesMs.map(ageText).join(", ")} after its creation, because a`,
+  "callback may be lost; the last polls come after its end, when its page is closed too. A paid order is polled",
+  `${paidPollTimesMs.map(ageText).join(" and ")} after its payment, because it may be paid twice. A payment that is found has the same effect`,
+  "as its callback, and an excess is refunded; other differences (`payment.missing`, `refund.difference`,",
+  "`payment.contradiction`) raise one alert.",
 ].join("\n");
 
 const SINCE = { readyAt: "past the promised time", partnerNotifiedAt: "after the partner was notified" };

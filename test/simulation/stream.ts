@@ -114,7 +114,7 @@ export class Stream {
       for (const one of messages) {
         if (!group.types.has(one.type)) continue;
         const late = this.#world.trouble(LATE) ? this.#world.random.between(1_000, 90_000) : 0;
-        // What crossed the wire is a copy: whoever changes it changes nothing for others.
+        // Each receiver gets a copy, so that a change by one does not affect others.
         const copy = JSON.parse(JSON.stringify(one)) as Message;
         group.open.set(copy, this.#world.nowMs + late);
       }

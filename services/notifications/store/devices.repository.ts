@@ -169,7 +169,7 @@ export async function deleteDevice(db: Db, userId: string, deviceId: string): Pr
   return (await affected(db, "DELETE FROM devices WHERE id = ? AND user_id = ?", [deviceId, userId])) === 1;
 }
 
-/** What a user wants, and the devices with their tokens, for a push. One statement. */
+/** A user's notification settings, and the devices with their tokens, for a push. One statement. */
 export async function channelsOf(
   db: Db,
   userId: string,

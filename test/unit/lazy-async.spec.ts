@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import { lazyAsync } from "../../lib/lazy-async.ts";
 
-describe("lazily", () => {
+describe("lazyAsync", () => {
   it("called concurrently and again, makes one value", async () => {
     let made = 0;
     const one = lazyAsync(async () => ++made);
