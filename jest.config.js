@@ -13,6 +13,8 @@ export default {
   globalTeardown: "<rootDir>/test/support/global-teardown.ts",
   // Two more than the cores of a small machine: much of a test is waiting for a server.
   maxWorkers: 4,
+  // A worker without open handles needs more than jest's default of half a second to exit on a busy machine.
+  workerGracefulExitTimeout: 30_000,
   // Beyond the patience of `eventually`, so that a failing test says what it waited for.
   testTimeout: 180_000,
 };

@@ -143,8 +143,8 @@ describe("nodes over NATS, each as the user of its service", () => {
     await eventually(async () => {
       expect(await gateway?.call("notifications.host")).toBe(notifications?.nodeID);
     });
-    await orders?.waitForServices("notifications", 5_000, 20);
-    await gateway?.waitForServices("orders", 5_000, 20);
+    await orders?.waitForServices("notifications", 60_000, 20);
+    await gateway?.waitForServices("orders", 60_000, 20);
     await expect(gateway?.call("orders.ofNotifications")).rejects.toMatchObject({ type: "REQUEST_TIMEOUT" });
   });
 

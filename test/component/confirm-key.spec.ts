@@ -23,7 +23,7 @@ const inBetween = [
 ];
 /** Of a lease's time, what is really waited; the rest is taken off it. All of it in the long form. */
 const WAITED_SECONDS = LONG_FORM ? LEASE_SECONDS : 0.5;
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 180_000;
 
 let bank: Awaited<ReturnType<typeof startMoodyBank>>;
 let database: TestDatabase;

@@ -72,7 +72,7 @@ describe("the control socket", () => {
     const platform = await connectToPlatform(dataDir);
     const outside = node("outside", namespace, new SocketTransporter(platform));
     await outside.start();
-    await outside.waitForServices("shop", 5_000, 10);
+    await outside.waitForServices("shop", 60_000, 10);
     expect(await outside.call("shop.sell", { what: "bread" })).toBe("sold bread by inside");
     await outside.broadcast("shop.closes", { at: 18 });
     await eventually(() => expect(heard).toEqual([{ at: 18 }]));

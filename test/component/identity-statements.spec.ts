@@ -40,7 +40,7 @@ const client = {};
 describe("the lock of an address", () => {
   it("that another one holds, is asked for some forty times in a second, and then refused", async () => {
     await limits.countUse(db, { scope: limits.ADDRESS_LOCK_SCOPE, max: 1, windowSeconds: 30 }, "held");
-    const deps = { postgres: { db } } as IdentityDependencies;
+    const deps = { postgres: { db }, requestTimeoutMs: 1_800 } as IdentityDependencies;
     const sent = await statementsOf(/\ballowances\b/, () =>
       expect(withAddressDigestLock(deps, "held", async () => undefined)).rejects.toMatchObject({
         type: "OVERLOADED",

@@ -35,7 +35,7 @@ async function start() {
   };
   orders.createService({ name: "orders", actions: { confirm: ({ params }) => confirm(params as never) } });
   await Promise.all([orders.start(), gateway.start()]);
-  await gateway.waitForServices("orders", 5_000, 20);
+  await gateway.waitForServices("orders", 60_000, 20);
   return {
     orders,
     confirm: (outcome: Outcome = "fine", timeout = outcome === "late" ? TIMEOUT_MS : ANSWERED_MS) =>

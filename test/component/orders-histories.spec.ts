@@ -27,10 +27,10 @@ const UNKNOWN_SHARE_MAX = 0.2;
 const DROPPED_SHARE_MAX = 0.02;
 const checkers = { brokenMoney, brokenHistories, brokenCouriers, brokenStrays };
 const CHUNK = 500;
-const SETTLE_TIMEOUT_MS = 60_000;
+const SETTLE_TIMEOUT_MS = 150_000;
 /** The long form takes minutes, and says how far it is. */
 const progress = (text: string) => void (HISTORIES > CHUNK && process.stderr.write(`${text}\n`));
-const TIMEOUT_MS = 120_000 + HISTORIES * 200 + RACES * 500;
+const TIMEOUT_MS = 300_000 + HISTORIES * 200 + RACES * 500;
 
 let bank: Awaited<ReturnType<typeof startMoodyBank>>;
 let shop: OrdersHarness;

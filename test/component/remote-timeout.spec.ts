@@ -29,7 +29,7 @@ describe("a request to another node without an answer", () => {
   beforeEach(async () => {
     ({ silent, asking } = nodes());
     await Promise.all([silent.start(), asking.start()]);
-    await asking.waitForServices("well", 5_000, 20);
+    await asking.waitForServices("well", 60_000, 20);
   });
   afterEach(() => Promise.all([silent.stop(), asking.stop()]));
 

@@ -8,7 +8,7 @@ import { lineOf, type PartnersHarness, reservationOf, startPartners } from "../s
 const ORDERS = Number(process.env.STOCK_ORDERS ?? 100);
 const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
 const FAULTY_RACES_MAX = 10;
-const TIMEOUT_MS = 60_000 + ORDERS * 100;
+const TIMEOUT_MS = 300_000 + ORDERS * 100;
 
 let shop: PartnersHarness;
 beforeAll(async () => {

@@ -17,7 +17,7 @@ import { type Client, connect, type Reply, type Sending } from "./client.ts";
 import { CODE, check, customer, type Kitchen, kitchen, mailed, PASSWORD, signed } from "./world.ts";
 
 /** A process that logs and traces everything starts slowly on a machine that is busy. */
-const START_TIMEOUT_MS = 90_000;
+const START_TIMEOUT_MS = 150_000;
 /** Secrets of the operator's, each with a value that stands nowhere else. */
 const operators = {
   BRIDGE_SECRET: "canary-of-the-bridge-4b1f0c7d9a2e8365",

@@ -7,7 +7,7 @@ import { platform, type TestPlatform } from "../support/platform.ts";
 
 const run = promisify(execFile);
 const root = resolve(import.meta.dirname, "../..");
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 300_000;
 
 /** A front app as its developers would write it. */
 const app = (url: string) => `

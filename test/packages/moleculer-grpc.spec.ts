@@ -12,7 +12,7 @@ import { codeBlocks, type Project, projectWith } from "../support/installed-pack
 import { reflect } from "../support/reflection.ts";
 
 const README = "packages/moleculer-grpc/README.md";
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 300_000;
 
 describe("moleculer-grpc, packed and installed in another project, with the code of its README", () => {
   const tarballs = mkdtempSync(join(tmpdir(), "waybill-tarball-"));

@@ -3,7 +3,7 @@ import { Validator } from "@seriousme/openapi-schema-validator";
 import { pack } from "../../packages/pack.ts";
 import { codeBlocks, type Project, projectWith, type Started } from "../support/installed-package.ts";
 
-const TIMEOUT_MS = 120_000;
+const TIMEOUT_MS = 300_000;
 const LISTENING = /listening on http:\/\/[^:]+:(\d+)/;
 
 interface Document {

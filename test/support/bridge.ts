@@ -180,7 +180,7 @@ export function cluster() {
       nodeID,
       logger: false,
       transporter: { type: "Fake" } as BrokerOptions["transporter"],
-      requestTimeout: 5_000,
+      requestTimeout: 30_000,
       tracking: { enabled: true, shutdownTimeout: 5_000 },
       skipProcessEventRegistration: true,
       middlewares: [probeBridge(bridge), ...middlewares],
@@ -216,7 +216,7 @@ export function tcpNode(nodeID: string, namespace: string, urls: string[]): Brok
     nodeID,
     logger: false,
     transporter: { type: "TCP", options } as unknown as BrokerOptions["transporter"],
-    requestTimeout: 5_000,
+    requestTimeout: 30_000,
     retryPolicy: { enabled: false, retries: 2, delay: 20, maxDelay: 100, factor: 2, check: isRetryable },
     skipProcessEventRegistration: true,
   };

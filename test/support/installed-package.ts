@@ -15,7 +15,7 @@ import { eventually } from "./eventually.ts";
 
 const run = promisify(execFile);
 const ROOT = resolve(import.meta.dirname, "../..");
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 180_000;
 const NODE_TYPES = ["@types/node", "undici-types"];
 
 /** Another team's project, outside of the repository, in which a tarball is installed. */

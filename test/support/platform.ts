@@ -8,7 +8,7 @@ import { ACQUIRE_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from "./postgres.ts";
 import { exclusively, runFolder } from "./test-run.ts";
 import { placesIn, type SpawnedAs, type StartedProcess, startWaybill } from "./waybill-process.ts";
 
-const APART_START_TIMEOUT_MS = 60_000;
+const APART_START_TIMEOUT_MS = 150_000;
 const STOP_TIMEOUT_MS = 10_000;
 
 const patientEnvironment = {

@@ -23,7 +23,7 @@ export const patientSettings = {
 
 /** Every worker of a run may have a whole platform on the one server, each of whose services fills its pool. */
 export const CONNECTIONS = 400;
-const LEAVE_TIMEOUT_MS = 2_000;
+const LEAVE_TIMEOUT_MS = 30_000;
 const LEAVE_POLL_MS = 20;
 
 type Query = (sql: string, values?: unknown[]) => Promise<unknown[]>;
@@ -68,7 +68,7 @@ export async function createDatabase(service: DatabaseName): Promise<TestDatabas
 /** Connections of the test's own to its database; the test destroys them. */
 export function openPool({ url }: Pick<TestDatabase, "url">, poolSize: number): Database {
   return new Database({
-    ...{ url, poolSize, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, requestTimeoutMs: REQUEST_TIMEOUT_MS },
+    ...{ url, poolSize, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, requestTimeoutMs: 5 * REQUEST_TIMEOUT_MS },
     applicationName: "test",
   });
 }
@@ -97,7 +97,7 @@ async function serverUrl(): Promise<string> {
   });
 }
 
-/** The clients that are still connected to a database after two seconds, since disconnecting takes a moment. */
+/** The clients that are still connected to a database after the time limit, since disconnecting takes a moment. */
 async function connectionsTo(query: Query, name: string): Promise<string[]> {
   for (const deadline = Date.now() + LEAVE_TIMEOUT_MS; ; await delay(LEAVE_POLL_MS)) {
     const found = await query("SELECT application_name AS who FROM pg_stat_activity WHERE datname = $1", [

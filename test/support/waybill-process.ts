@@ -6,7 +6,7 @@ import type { Places } from "../../platform/launch.ts";
 import { eventually } from "./eventually.ts";
 
 /** On a machine that runs much else, creating and migrating the databases takes most of it. */
-const START_TIMEOUT_MS = 80_000;
+const START_TIMEOUT_MS = 150_000;
 const FREE_PORTS = { PORT: "0", OPS_PORT: "0", SANDBOX_PORT: "0" };
 const root = fileURLToPath(new URL("../..", import.meta.url));
 

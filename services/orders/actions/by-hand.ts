@@ -20,7 +20,11 @@ const MINUTE_MS = 60_000;
  */
 
 /** @throws VALIDATION_ERROR, ILLEGAL_TRANSITION, NOT_FOUND for an order of another partner */
-export function acceptOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.accept">>): Promise<OrderView> {
+export async function acceptOrder(
+  deps: OrdersDependencies,
+  ctx: Ctx<Params<"orders.accept">>,
+): Promise<OrderView> {
+  callerOf(ctx, "partner", "admin");
   refuseTwoTimes(ctx.params);
   return report(deps, ctx, "orders.accept", (nowMs) => ({
     type: "order.accepted",
@@ -29,7 +33,11 @@ export function acceptOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.ac
 }
 
 /** Promises another time. An order that is only paid is accepted with it. @throws as `acceptOrder` */
-export function delayOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.delay">>): Promise<OrderView> {
+export async function delayOrder(
+  deps: OrdersDependencies,
+  ctx: Ctx<Params<"orders.delay">>,
+): Promise<OrderView> {
+  callerOf(ctx, "partner", "admin");
   const { readyInMinutes, readyAt, reason } = ctx.params;
   refuseTwoTimes(ctx.params);
   if (readyInMinutes === undefined && readyAt === undefined) {
