@@ -29,14 +29,17 @@ export interface CommandOption {
 
 /** A command of Waybill, beside those of Moleculer. */
 export interface Command {
-  /** Name and arguments, as `order <id>`. */
+  /** Name and arguments, as `order <id>`. Optional arguments stand in square brackets, at the end. */
   usage: string;
   about: string;
   example: string;
   /** Options of its own, each with a value. */
   options?: readonly CommandOption[];
-  /** The data that the command destroys, as a text or computed. Such a command requires --yes. */
-  destroys?: string | ((call: CommandCall) => Promise<string>);
+  /**
+   * The data that the command destroys, as a text or computed; undefined if this call destroys nothing. A call that
+   * destroys data requires --yes.
+   */
+  destroys?: string | ((call: CommandCall) => Promise<string | undefined>);
   run(call: CommandCall): Promise<Answer>;
 }
 

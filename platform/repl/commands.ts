@@ -3,6 +3,7 @@ import { typeOf } from "../../contracts/errors.ts";
 import { queueOwners } from "../../contracts/operations.ts";
 import { type Command, CommandError, idOf } from "./command.ts";
 import { paymentCommands } from "./payment-commands.ts";
+import { peopleCommands } from "./people-commands.ts";
 import { actorText, facts, moneyText, shortTime, table } from "./table.ts";
 
 const order: Command = {
@@ -271,21 +272,6 @@ const webhooks: Command = {
   },
 };
 
-const roles = ["deliverer", "admin"] as const;
-
-const users: Command = {
-  usage: "users <what> <role> <email>",
-  about: "Invites a user by e-mail (what: invite; role: deliverer, admin)",
-  example: "users invite deliverer dora@example.org",
-  async run({ broker, args }) {
-    const role = roles.find((name) => name === args.role);
-    if (args.what !== "invite" || !role)
-      throw new CommandError(`say "users invite ${roles.join("|")} <email>"`);
-    const found = await call(broker, "identity.invite", { email: args.email ?? "", role });
-    return { json: found, text: `${args.email} is invited as ${role} until ${shortTime(found.expiresAt)}.` };
-  },
-};
-
 export const commands: readonly Command[] = [
   order,
   orders,
@@ -298,5 +284,5 @@ export const commands: readonly Command[] = [
   banks,
   ...paymentCommands,
   webhooks,
-  users,
+  ...peopleCommands,
 ];

@@ -44,7 +44,7 @@ export async function execute(
     const call = { broker: on.broker, gauges: on.gauges, args, options, given };
     if (command.destroys && !values.yes) {
       const what = typeof command.destroys === "string" ? command.destroys : await command.destroys(call);
-      throw new CommandError(`this destroys ${what}: repeat it with --yes`);
+      if (what !== undefined) throw new CommandError(`this destroys ${what}: repeat it with --yes`);
     }
     const answer = await command.run(call);
     print(values.json ? JSON.stringify(masked(answer.json), undefined, 2) : answer.text);
@@ -64,7 +64,8 @@ export function helpOf(command: Command): string {
 
 function parse(command: Command, words: readonly string[]) {
   const own = (command.options ?? []).map(({ name }) => name);
-  const names = [...command.usage.matchAll(/<(\w+)>/g)].map(([, name]) => name as string);
+  const names = [...command.usage.matchAll(/[<[](\w+)[>\]]/g)].map(([, name]) => name as string);
+  const required = [...command.usage.matchAll(/<\w+>/g)].length;
   let parsed: { values: Record<string, unknown>; positionals: string[] };
   try {
     parsed = parseArgs({
@@ -82,7 +83,8 @@ function parse(command: Command, words: readonly string[]) {
     throw new CommandError((error as Error).message.split(". ")[0] as string);
   }
   const { values, positionals } = parsed;
-  if (positionals.length !== names.length && !values.help) throw new CommandError(`usage: ${command.usage}`);
+  const isComplete = positionals.length >= required && positionals.length <= names.length;
+  if (!isComplete && !values.help) throw new CommandError(`usage: ${command.usage}`);
   const args = Object.fromEntries(names.map((name, index) => [name, positionals[index]]));
   const given = own.flatMap((name) => (typeof values[name] === "string" ? [[name, values[name]]] : []));
   return { values, args, given: Object.fromEntries(given) as Record<string, string> };

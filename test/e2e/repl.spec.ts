@@ -8,6 +8,8 @@ import { newId } from "../../lib/ids.ts";
 import { databaseUrlOf, plantedLetters } from "../support/dead-letters.ts";
 import { platform, type TestPlatform } from "../support/platform.ts";
 import { query } from "../support/sql.ts";
+import { connect } from "./client.ts";
+import { customer } from "./world.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const ABSENT = "0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30";
@@ -64,6 +66,8 @@ describe("the operator's console", () => {
       ["drop-dead-letters bakery --yes", /^error: say which service: orders/m],
       ["drop-dead-letters orders --before yesterday --yes", /^error: before: Must be a time in UTC/m],
       ["drop-dead-letters orders --partner 7 --yes", /^error: that is no id/m],
+      ["users promote", /^error: say "users" or: show/m],
+      ["users --role chef", /^error: role: Must be one of: customer/m],
       ["drop-dead-letters --yes", /^error: usage: drop-dead-letters <service>/m],
       [`drop ${ABSENT}`, /^error: this destroys .*--yes/m],
     ];
@@ -95,6 +99,30 @@ describe("the operator's console", () => {
   it("exits with a code other than 0 when a call fails", async () => {
     const { code } = await repl([`call orders.get '{"orderId":"${ABSENT}"}'`]);
     expect(code).toBe(1);
+  });
+
+  it("finds a user, suspends with --yes only, restores, and lists invitations, couriers and partners", async () => {
+    const api = await connect();
+    const { id, email } = await customer(api, { name: `Q${newId().slice(-12)}` });
+    const list = await repl([`users --q ${email.slice(0, 20)} --role customer --json`]);
+    expect(JSON.parse(list.stdout)).toEqual([expect.objectContaining({ id, state: "active" })]);
+    const asked = await repl([`users suspend ${id}`]);
+    expect(asked.stderr).toContain(`this destroys the sessions of ${email}`);
+    const lines = [
+      `users suspend ${id} --reason "Lost phone." --yes`,
+      `users show ${id}`,
+      `users restore ${id}`,
+      "users invite deliverer console-invited@staff.example",
+      ...["users --limit 5", "couriers", "partners", "invitations"],
+    ];
+    const { stdout, stderr, code } = await repl([], lines.join("\n"));
+    expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
+    expect(stdout).toContain(`${email} is suspended, customer.`);
+    expect(stdout).toContain(": Lost phone.");
+    expect(stdout).toContain(`${email} is active, customer.`);
+    for (const heading of [/^USER +ROLE +STATE +EMAIL$/m, /^PARTNER +STATE/m, /^INVITATION +ROLE/m])
+      expect(stdout).toMatch(heading);
+    expect(stdout.split("\n").filter((line) => line.length > 80)).toEqual([]);
   });
 
   it("explains each command with an example", async () => {
