@@ -2,6 +2,7 @@ import { describe, expect, it } from "@jest/globals";
 import { type AdmittedCall, admission, type RequestClass } from "../../services/api/limits/admission.ts";
 
 const LIMIT = 400;
+const LIMIT_MIN = 100;
 
 /** A gateway whose calls end, and whose time passes, when the test says so. */
 function gateway() {
@@ -97,12 +98,22 @@ describe("admission", () => {
 
   it("lowers its limit while sampled calls are slow, to a least one, and raises it when they are fast again", async () => {
     const { admitted, rounds } = gateway();
-    await rounds(3, 400);
+    await rounds(3, 500);
     expect(admitted.limit()).toBeLessThan(LIMIT / 2);
-    await rounds(30, 400);
-    expect(admitted.limit()).toBe(16);
+    await rounds(30, 500);
+    expect(admitted.limit()).toBe(LIMIT_MIN);
     await rounds(40, 10);
     expect(admitted.limit()).toBeGreaterThan(300);
+  });
+
+  it("keeps its limit while fewer calls run at once than it always admits", async () => {
+    const { state, admitted, many } = gateway();
+    for (let round = 0; round < 10; round++) {
+      const calls = many(LIMIT_MIN - 1, { isSample: true });
+      state.nowMs += 2_000;
+      await Promise.all(calls.map((one) => one.end()));
+    }
+    expect(admitted.limit()).toBe(LIMIT);
   });
 
   it("keeps its limit while only calls are slow that wait for third parties", async () => {
@@ -113,11 +124,11 @@ describe("admission", () => {
 
   it("does not let calls lower the limit that began before it fell", async () => {
     const { state, admitted, many } = gateway();
-    const calls = many(100, { isSample: true });
-    for (let at = 0; at < calls.length; at += 20) {
-      state.nowMs += 400;
-      await Promise.all(calls.slice(at, at + 20).map((one) => one.end()));
+    const calls = many(200, { isSample: true });
+    for (let at = 0; at < calls.length; at += 40) {
+      state.nowMs += 500;
+      await Promise.all(calls.slice(at, at + 40).map((one) => one.end()));
     }
-    expect(admitted.limit()).toBe(70);
+    expect(admitted.limit()).toBe(140);
   });
 });

@@ -5,14 +5,15 @@ const SHARES = { callback: 1, write: 0.8, read: 0.6 } as const;
 /** One tenant leaves room for others, however many requests it sends. */
 const TENANT_SHARE = 0.5;
 const FIRST_LIMIT = 400;
-const LIMIT_MIN = 16;
+/** So few calls are never too many: when they are slow, fewer of them would not be faster. */
+const LIMIT_MIN = 100;
 const LIMIT_MAX = 2_000;
 const WINDOW_MS = 200;
 /** A window with fewer samples goes on, for two seconds at most. */
 const SAMPLES_MIN = 10;
 const WINDOW_MAX_MS = 2_000;
 /** The platform is congested when half of the sampled calls take longer. The p99 is then about a second. */
-const MEDIAN_MAX_MS = 250;
+const MEDIAN_MAX_MS = 400;
 const DECREASE = 0.7;
 const INCREASE = 1.1;
 const RETRY_AFTER_SECONDS = 1;
@@ -79,7 +80,7 @@ export function admission({
     const { durationsMs, refused: refusedNow, peak } = window;
     const ageMs = now() - window.startedMs;
     if (ageMs < (durationsMs.length < SAMPLES_MIN ? WINDOW_MAX_MS : WINDOW_MS)) return;
-    if (durationsMs.length > 0 && medianOf(durationsMs) > MEDIAN_MAX_MS) {
+    if (peak >= LIMIT_MIN && durationsMs.length > 0 && medianOf(durationsMs) > MEDIAN_MAX_MS) {
       limit = Math.max(LIMIT_MIN, Math.floor(Math.min(limit, peak) * DECREASE));
       fellAtMs = now();
     } else if (refusedNow > 0) {
