@@ -3,7 +3,9 @@ import { relative } from "node:path";
 import { parseArgs } from "node:util";
 import { keep, type Row, tableOf } from "./lib/report.ts";
 import { bridgeCalls } from "./rows/bridge.ts";
+import { clusterOfTwo } from "./rows/cluster.ts";
 import { consumerAgainstGraphile } from "./rows/consumer.ts";
+import { deliveryOverJetStream } from "./rows/delivery.ts";
 import { growth } from "./rows/growth.ts";
 import { memoryUnderLoad } from "./rows/memory.ts";
 import { orderLife } from "./rows/order-life.ts";
@@ -29,9 +31,11 @@ const ROWS: Record<string, BenchRow> = {
   reads: { title: "Reads of documents beside order lives", measure: readsBesideLives },
   outbox: { title: "Outbox drain against the messages of order lives", measure: outboxDrain },
   consumer: { title: "Consumer against graphile-worker", measure: consumerAgainstGraphile },
+  delivery: { title: "Messages over JetStream at light load", measure: deliveryOverJetStream },
   bridge: { title: "Bridge against grpc-js", measure: bridgeCalls },
   overload: { title: "Order lives at twice the saturating rate", measure: overload },
   growth: { title: "Many open orders and products against few", measure: growth, long: true },
+  cluster: { title: "Cluster with two gateways and Orders", measure: clusterOfTwo, long: true },
   memory: { title: "Memory under load", measure: memoryUnderLoad, long: true },
 };
 

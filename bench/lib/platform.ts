@@ -67,7 +67,7 @@ export async function startPlatform(
 }
 
 /** The command of `npm start` without npm, so that the process can be measured. */
-function startCommand(): { words: string[]; env: Record<string, string> } {
+export function startCommand(): { words: string[]; env: Record<string, string> } {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
   const all = (scripts.start as string).split(" ");
   const node = all.indexOf("node");
@@ -80,7 +80,7 @@ function startCommand(): { words: string[]; env: Record<string, string> } {
 const FREE_PORTS = { PORT: "0", OPS_PORT: "0", SANDBOX_PORT: "0" };
 
 // All requests come from one address, so the rate limits would refuse them.
-const NO_LIMITS = { RATE_LIMIT_ADDRESS: "0", RATE_LIMIT_USER: "0", RATE_LIMIT_SIGN_IN: "0" };
+export const NO_LIMITS = { RATE_LIMIT_ADDRESS: "0", RATE_LIMIT_USER: "0", RATE_LIMIT_SIGN_IN: "0" };
 
 async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null) return;

@@ -5,6 +5,9 @@ import type { Peers } from "./peers.ts";
 import type { RunningPlatform } from "./platform.ts";
 
 const MAIL_TIMEOUT_MS = 10_000;
+/** A platform that has just started on a busy machine may refuse some requests. */
+const REPEATS_MAX = 10;
+const REPEAT_DELAY_MS = 1_000;
 const ALWAYS = Array.from({ length: 7 }, (_, weekday) => ({ weekday, from_minute: 0, until_minute: 1440 }));
 const ADDRESS = { line1: "Main Street 1", city: "Berlin", postal_code: "10115", country: "DE" };
 
@@ -14,6 +17,9 @@ export interface Sizes {
   products: number;
   customers: number;
 }
+
+/** The parts of a running platform that its clients need. */
+type Api = Pick<RunningPlatform, "apiUrl" | "admin">;
 
 interface Shop {
   partnerId: string;
@@ -31,7 +37,7 @@ export interface World {
   cart(): string;
 }
 
-export async function makeWorld(platform: RunningPlatform, peers: Peers, sizes: Sizes): Promise<World> {
+export async function makeWorld(platform: Api, peers: Peers, sizes: Sizes): Promise<World> {
   const admin = await signIn(platform, platform.admin.email, platform.admin.password);
   const { bankId, webhook } = await makeBank(platform, admin, peers.bankUrl);
   const shops: Shop[] = [];
@@ -77,7 +83,7 @@ export async function makeWorld(platform: RunningPlatform, peers: Peers, sizes: 
 
 const oneOf = <T>(list: T[]) => list[Math.floor(Math.random() * list.length)] as T;
 
-async function makeBank(platform: RunningPlatform, admin: string, url: string) {
+async function makeBank(platform: Api, admin: string, url: string) {
   const secret = `whsec_${randomBytes(24).toString("base64")}`;
   const bank = await api(platform, "/banks", admin, {
     title: `Bench ${randomUUID()}`,
@@ -89,7 +95,7 @@ async function makeBank(platform: RunningPlatform, admin: string, url: string) {
   return { bankId: bank.id as string, webhook: new Webhook(secret) };
 }
 
-async function makePartner(platform: RunningPlatform, admin: string, systemUrl: string): Promise<string> {
+async function makePartner(platform: Api, admin: string, systemUrl: string): Promise<string> {
   const partner = await api(platform, "/partners", admin, {
     title: `Bench ${randomUUID()}`,
     phone: "+4930123456",
@@ -107,7 +113,7 @@ async function makePartner(platform: RunningPlatform, admin: string, systemUrl: 
   return partner.id as string;
 }
 
-async function newCustomer(platform: RunningPlatform, peers: Peers): Promise<string> {
+async function newCustomer(platform: Api, peers: Peers): Promise<string> {
   const email = `bench-${randomUUID()}@example.com`;
   const password = randomBytes(12).toString("hex");
   await api(platform, "/users", undefined, { email, password, first_name: "Bench", last_name: "Mark" });
@@ -125,22 +131,29 @@ async function codeFor(peers: Peers, email: string): Promise<string> {
   throw new Error(`no code came to ${email}`);
 }
 
-async function signIn(platform: RunningPlatform, email: string, password: string): Promise<string> {
+async function signIn(platform: Api, email: string, password: string): Promise<string> {
   return (await api(platform, "/sessions", undefined, { email, password })).access_token as string;
 }
 
 async function api(
-  platform: RunningPlatform,
+  platform: Api,
   path: string,
   token: string | undefined,
   body: object,
   method = "POST",
 ): Promise<Record<string, unknown>> {
-  const response = await fetch(platform.apiUrl + path, {
-    method,
-    headers: { "content-type": "application/json", ...(token && { authorization: `Bearer ${token}` }) },
-    body: JSON.stringify(body),
-  });
+  const headers = {
+    "content-type": "application/json",
+    // The key makes a repeat safe.
+    ...(method === "POST" && { "idempotency-key": randomUUID() }),
+    ...(token && { authorization: `Bearer ${token}` }),
+  };
+  const send = () => fetch(platform.apiUrl + path, { method, headers, body: JSON.stringify(body) });
+  let response = await send();
+  for (let repeats = 0; response.status === 503 && repeats < REPEATS_MAX; repeats++) {
+    await delay(REPEAT_DELAY_MS);
+    response = await send();
+  }
   const text = await response.text();
   if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
   return text === "" ? {} : JSON.parse(text);

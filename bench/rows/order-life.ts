@@ -193,7 +193,7 @@ export type Send = typeof send;
 
 /** One life whose answers must all be successful. */
 export function oneLife(
-  platform: RunningPlatform,
+  platform: Pick<RunningPlatform, "apiUrl">,
   world: World,
   client: number,
   agent: Agent,
