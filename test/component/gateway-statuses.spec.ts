@@ -6,6 +6,7 @@ import type { Role } from "../../contracts/meta.ts";
 import { queueOwners } from "../../contracts/operations.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
+import { routable } from "../../services/api/actions/contract.ts";
 import { type Endpoint, endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { type AnswerChecker, answerChecker, type OpenApi } from "../support/answers.ts";
@@ -217,4 +218,48 @@ describe("every route", () => {
       expect({ status, code: body.code }).toEqual({ status: 503, code: "service_unavailable" });
     },
   );
+});
+
+describe("the roles of an operation", () => {
+  const wanted = endpoints.filter(({ route }) => Array.isArray(route.access));
+  const [partnerId, staff] = [newId(), { role: "partner" } as const];
+
+  it.each([
+    ["an admin of a partner", { ...staff, partnerId, partnerAdmin: true }, ["partner", "partner_admin"]],
+    ["other staff of a partner", { ...staff, partnerId, partnerAdmin: false }, ["partner"]],
+    ["a customer", { role: "customer" } as const, ["customer"]],
+  ])("refuse %s where it is not named, and nowhere else", async (_, claims, names) => {
+    const token = await gateway.identity.token(claims);
+    for (const { operation, route } of wanted) {
+      const url = `${gateway.url}/api/v1${route.path.replaceAll(/\{\w+\}/g, newId())}`;
+      const response = await fetch(url, {
+        ...{ method: route.method, headers: { Authorization: `Bearer ${token}` } },
+      });
+      await response.body?.cancel();
+      const isNamed = names.some((name) => (route.access as readonly string[]).includes(name));
+      expect([operation, response.status === 403]).toEqual([operation, !isNamed]);
+    }
+  });
+
+  it.each([
+    "api.deadLetters",
+    "api.replayDeadLetter",
+    "api.dropDeadLetter",
+    "api.dropDeadLetters",
+    "api.user",
+  ] as const)("are looked at by the action %s, too", async (name) => {
+    const params = exampleOf(routable[name].params);
+    const meta = { token: await gateway.identity.token() };
+    await expect(gateway.broker.call(name, params, { meta })).rejects.toMatchObject({ type: "FORBIDDEN" });
+    expect(gateway.calls.filter(({ action }) => action !== "identity.jwks")).toEqual([]);
+  });
+
+  it.each([
+    ["without a token", undefined, "Send an access token: Authorization: Bearer …"],
+    ["with another scheme", "Basic YTpi", "The Authorization header holds no bearer token."],
+  ])("tell a request %s what is missing", async (_, authorization, detail) => {
+    const headers = authorization === undefined ? {} : { Authorization: authorization };
+    const response = await fetch(`${gateway.url}/api/v1/me`, { headers });
+    expect(await response.json()).toMatchObject({ code: "unauthenticated", detail });
+  });
 });

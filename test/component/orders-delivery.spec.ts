@@ -88,6 +88,15 @@ describe("orders.available", () => {
   });
 });
 
+describe("orders.available with half a position", () => {
+  it.each([{ latitude: 46.95 }, { longitude: 7.44 }])("as %p, lists as without one", async (half) => {
+    await shop.placed("ready");
+    const without = await shop.as(deliverer(), "orders.available", {});
+    expect(await shop.as(deliverer(), "orders.available", half)).toEqual(without);
+    expect(without.items[0]).not.toHaveProperty("distanceMeters");
+  });
+});
+
 describe("orders.release and orders.fail", () => {
   it("orders.release returns the order to the pool, where it can be assigned to another deliverer", async () => {
     const order = await shop.placed("delivering");

@@ -135,13 +135,21 @@ describe("a payment", () => {
     expect(shop.saidOf(order.orderId, "order.paid")).toHaveLength(1);
   });
 
-  it("reported again with another amount, raises an alert and has no other effect", async () => {
+  it.each([
+    ["another amount", { amountMinor: 2950, currency: "EUR" }, ["payment.contradiction"]],
+    ["another currency", { amountMinor: 1000, currency: "CHF" }, ["payment.contradiction"]],
+    ["the same amount", { amountMinor: 1000, currency: "EUR" }, []],
+  ])("reported again with %s, has no effect but an alert where it differs", async (_, again, alerts) => {
     const order = await shop.confirmed();
     const paymentId = `pay_${newId()}`;
     await shop.paid(order.orderId, 1000, { paymentId });
-    await shop.paid(order.orderId, 2950, { paymentId });
+    await shop.paid(order.orderId, again.amountMinor, { paymentId, currency: again.currency });
     expect(await shop.get(order)).toMatchObject({ status: "pending", paid: { amountMinor: 1000 } });
-    await eventually(() => expect(shop.alerts(shop.bankId)).toContain("payment.contradiction"));
+    await shop.settled();
+    const about = shop.said.filter(
+      ({ type, data }) => type === "alert.raised" && JSON.stringify(data).includes(paymentId),
+    );
+    expect(about.map(({ data }) => (data as { kind: string }).kind)).toEqual(alerts);
   });
 
   it("under the id of an earlier event with another body, is refused with EVENT_MISMATCH", async () => {

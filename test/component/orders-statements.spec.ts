@@ -1,15 +1,18 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { type Database, type Db, rows, type Transaction } from "../../lib/sql/database.ts";
+import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { confirm } from "../../services/orders/domain/order-customer.ts";
 import type { Actor, Order } from "../../services/orders/domain/order-model.ts";
 import * as erasure from "../../services/orders/store/erasure.repository.ts";
 import * as former from "../../services/orders/store/former-deliverers.repository.ts";
 import { findOrder, insertOrder, savePosition } from "../../services/orders/store/orders.repository.ts";
-import { refundsOf } from "../../services/orders/store/payments.repository.ts";
+import { endRefund, insertRefunds, refundsOf } from "../../services/orders/store/payments.repository.ts";
+import { shownOrderReader } from "../../services/orders/store/shown-orders.ts";
 import { saveDecision } from "../../services/orders/store/unit-of-work.ts";
 import { sampleQuote } from "../support/orders.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
+import { statementsOf } from "../support/statements.ts";
 import { at, inStillTransaction } from "../support/still-transaction.ts";
 
 /* The statements of Orders by themselves: what stands beside a row that they mean, and times to the moment. */
@@ -52,7 +55,6 @@ const delivering = (trx: Db, { id }: Order, delivererId: string) =>
     "UPDATE orders SET status = 'delivering', deliverer_id = ?, paid_minor = total_minor, payment_status = 'paid' WHERE id = ?",
     [delivererId, id],
   );
-const count = async (trx: Db, table: string) => (await rows(trx, `SELECT 1 AS one FROM ${table}`)).length;
 
 describe("the erasure of a customer", () => {
   it("takes the ended orders of erased customers, each once, and none of others or still open", async () => {
@@ -258,14 +260,126 @@ describe("a decision that is saved", () => {
     await still(async (trx) => {
       const order = await placed(trx);
       const deps = { outbox, wakeRefunds: jest.fn() };
-      const before = await count(trx, "order_transitions");
+      const stored = () =>
+        rows(trx, "SELECT ctid::text AS place FROM orders UNION ALL SELECT id::text FROM order_transitions");
+      const before = await stored();
       const nothing = { next: order, transition: undefined, messages: [], refunds: [] } as never;
       expect(await saveDecision(deps, trx, order, nothing)).toBe(order);
-      expect(await count(trx, "order_transitions")).toBe(before);
+      expect(await stored()).toEqual(before);
       const late = { ...order, version: 7 };
       const decision = { next: { ...late, version: 8 }, messages: [], refunds: [] } as never;
       await expect(saveDecision(deps, trx, late, decision)).rejects.toMatchObject({ code: "ORDER_CONFLICT" });
     });
+  });
+});
+
+describe("a decision that cannot be saved whole", () => {
+  const decisionOn = (order: Order, refunds: object[]) =>
+    ({
+      ...{ next: { ...order, version: 2 }, messages: [], refunds },
+      transition: { type: "order.delayed", to: "pending", actor: CUSTOMER },
+    }) as never;
+  const wakeRefunds = () => undefined;
+
+  it("since a refund names no payment, is refused", async () => {
+    await still(async (trx) => {
+      const order = await placed(trx);
+      const refund = {
+        id: newId(),
+        paymentId: "none",
+        amount: { amountMinor: 1, currency: "EUR" },
+        reason: "cold",
+      };
+      const outbox = { add: async () => undefined } as never;
+      const saved = saveDecision({ outbox, wakeRefunds }, trx, order, decisionOn(order, [refund]));
+      await expect(saved).rejects.toThrow("names a payment that is not there");
+    });
+  });
+
+  it("since a message breaks its contract, is refused", async () => {
+    await still(async (trx) => {
+      const order = await placed(trx);
+      const outbox = { add: () => Promise.reject(new Error("no such field")) } as never;
+      const saved = saveDecision({ outbox, wakeRefunds }, trx, order, decisionOn(order, []));
+      await expect(saved).rejects.toThrow("no such field");
+    });
+  });
+});
+
+describe("the end of a refund", () => {
+  it("that failed, frees its amount of its own payment, and neither that of the same id elsewhere nor another", async () => {
+    await still(async (trx) => {
+      const order = await placed(trx);
+      const elsewhere = newId();
+      await trx.query(
+        `INSERT INTO banks (id, title, adapter, settings, webcheckout_url, active)
+         VALUES (?, 'Other bank', 'sandbox', '', '', true)`,
+        [elsewhere],
+      );
+      const payments: [bank: string, payment: string][] = [
+        [bankId, "pay_1"],
+        [bankId, "pay_2"],
+        [elsewhere, "pay_1"],
+      ];
+      for (const [bank, payment] of payments) {
+        await trx.query(
+          `INSERT INTO payment_receipts (id, bank_id, payment_id, event_id, order_id, stated_order, amount_minor, currency,
+             outcome)
+           VALUES (:id, :bank, :payment, :payment, :orderId, :orderId, 2950, 'EUR', 'accepted')`,
+          { id: newId(), bank, payment, orderId: order.id },
+        );
+        const refund = {
+          id: newId(),
+          paymentId: payment,
+          amount: { amountMinor: 100, currency: "EUR" },
+          reason: "x",
+        };
+        await insertRefunds(trx, { id: order.id, bankId: bank }, [refund]);
+      }
+      const refundedOf = () =>
+        rows(
+          trx,
+          "SELECT bank_id, payment_id, refund_minor FROM payment_receipts WHERE order_id = ? ORDER BY bank_id = ? DESC, payment_id",
+          [order.id, bankId],
+        );
+      const row = ([bank, payment]: [string, string], refundMinor: number) => ({
+        ...{ bankId: bank, paymentId: payment, refundMinor },
+      });
+      const [refund] = (await refundsOf(trx, order.id)).filter(
+        (one) => one.bankId === bankId && one.paymentId === "pay_1",
+      );
+      const id = refund?.id as string;
+      expect(await endRefund(trx, newId(), { state: "failed" })).toBeUndefined();
+      expect(await refundedOf()).toEqual(payments.map((payment) => row(payment, 100)));
+      expect(await endRefund(trx, id, { state: "failed", error: "closed" })).toMatchObject({
+        ...{ id, bankId, paymentId: "pay_1", amountMinor: 100, counted: true },
+      });
+      expect(await refundedOf()).toEqual(
+        payments.map((payment, index) => row(payment, index === 0 ? 0 : 100)),
+      );
+      // It has ended: no second end counts.
+      expect(await endRefund(trx, id, { state: "completed" })).toBeUndefined();
+      const second = (await refundsOf(trx, order.id)).find((one) => one.paymentId === "pay_2");
+      expect(await endRefund(trx, second?.id as string, { state: "completed" })).toMatchObject({
+        paymentId: "pay_2",
+      });
+      expect((await refundedOf()).map((one) => (one as { refundMinor: number }).refundMinor)).toEqual([
+        0, 100, 100,
+      ]);
+    });
+  });
+});
+
+describe("an order to show", () => {
+  it("is read by one statement; for a reader who may not see it, nothing is found", async () => {
+    const order = await db.transaction(placed);
+    const read = shownOrderReader({ db } as Postgres);
+    const own = { role: "person", id: order.customer.id, carries: false } as const;
+    const sent = await statementsOf(/\bFROM orders\b/, async () => {
+      expect(await read({ orderId: order.id, reader: own })).toMatchObject({ id: order.id });
+    });
+    expect(sent).toHaveLength(1);
+    expect(await read({ orderId: order.id, reader: { ...own, id: newId() } })).toBeUndefined();
   });
 });
 

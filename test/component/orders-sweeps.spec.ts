@@ -16,6 +16,28 @@ async function poison(name: string, condition: string): Promise<() => Promise<un
   return () => shop.sql(`ALTER TABLE orders DROP CONSTRAINT ${name}`);
 }
 
+it("the workers of orders, at the intervals of production, act within seconds", async () => {
+  const slow = await startOrders({ slowWorkers: true });
+  try {
+    const [unpaid, paid] = [await slow.placed("pending"), await slow.placed("pending")];
+    await fetch(paid.confirmation.checkoutUrl, {
+      method: "POST",
+      headers: { "content-type": "application/x-www-form-urlencoded" },
+      body: "action=pay",
+      redirect: "manual",
+    });
+    await slow.lookDue(paid.orderId);
+    await slow.overdue(unpaid.orderId);
+    await eventually(async () => expect((await slow.get(unpaid)).status).toBe("expired"));
+    await eventually(async () => expect((await slow.get(paid)).status).toBe("paid"));
+    const before = await slow.as(slow.admin, "orders.cancel", { orderId: paid.orderId, reason: "no flour" });
+    expect(before.status).toBe("cancelled");
+    await eventually(async () => expect((await slow.get(paid)).paymentStatus).toBe("refunded"));
+  } finally {
+    await slow.stop();
+  }
+});
+
 describe("an order that makes a sweep fail", () => {
   it("at its deadline, stays overdue, raises an alert with the cause, and is listed as stuck; other orders are handled", async () => {
     const [order, other] = [await shop.placed("pending"), await shop.placed("pending")];

@@ -34,6 +34,8 @@ export interface OrdersTestOptions {
   bankUrl?: string;
   /** A database that outlives the service, so that several may share it. */
   url?: string;
+  /** The workers run at the intervals of production. Default: many times a second. */
+  slowWorkers?: boolean;
   /** Where Stripe is. */
   stripeUrl?: string;
 }
@@ -108,7 +110,8 @@ export async function startOrders(options: OrdersTestOptions = {}) {
   };
   orders.createService(
     ordersService({
-      ...{ config, messageBus, sweepIntervalMs: 100, reconcileIntervalMs: 100, eraseIntervalMs: 100 },
+      ...{ config, messageBus },
+      ...(!options.slowWorkers && { sweepIntervalMs: 100, reconcileIntervalMs: 100, eraseIntervalMs: 100 }),
       ...(options.clock && { clock: options.clock }),
     }),
   );

@@ -106,7 +106,6 @@ export function limiter(limits: Limits, counters: Counters, clock: Clock): Limit
   return {
     async consume(keys, exact) {
       const active = keys.filter(({ name }) => limits[name] > 0);
-      if (active.length === 0) return [];
       const counts = await counters.consume(active.map(budgetOf), exact);
       const nowMs = clock.now();
       return counts.flatMap((count, index) => {

@@ -21,11 +21,9 @@ export function viewerOf(caller: Caller): Viewer {
 export function readerOf(caller: Caller): Reader {
   const { role, id, partnerId } = caller;
   if (role === "admin") return { role: "anybody" };
-  if (role === "partner" && !partnerId) throw fail("FORBIDDEN");
-  return {
-    ...{ role: "person", id, carries: role === "deliverer" },
-    ...(role === "partner" && partnerId && { partnerId }),
-  };
+  if (role !== "partner") return { role: "person", id, carries: role === "deliverer" };
+  if (!partnerId) throw fail("FORBIDDEN");
+  return { role: "person", id, carries: false, partnerId };
 }
 
 /** The owner of the orders in the caller's own list. @throws FORBIDDEN for staff without a partner */
