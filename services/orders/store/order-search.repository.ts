@@ -177,7 +177,7 @@ export async function matchingOrders(db: Db, text: string, partnerId?: string): 
   const found = await rowsPlannedAnew<{ id: string }>(
     db,
     `SELECT order_id AS id FROM order_search WHERE words @@ ?::tsquery LIMIT ${MATCHES_MAX + 1}`,
-    [partnerId ? `'partner:${partnerId}' & ${query}` : query],
+    [partnerId ? `':${partnerId}' & ${query}` : query],
   );
   return found.map(({ id }) => id);
 }
