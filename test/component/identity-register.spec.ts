@@ -287,3 +287,43 @@ describe("codes", () => {
     }
   });
 });
+
+describe("a registration that cannot be completed", () => {
+  it.each([
+    [
+      "whose secret is lost",
+      "UPDATE verification_codes SET registration_sealed = 'v1.unreadable' WHERE subject = $1",
+    ],
+    ["that is missing", "UPDATE verification_codes SET registration_sealed = NULL WHERE subject = $1"],
+  ])("since it is one %s, is refused like a wrong code", async (_, spoil) => {
+    const { email, code } = await bench.registered();
+    const [newest] = await bench.sql<{ subject: string }>(
+      "SELECT subject FROM verification_codes ORDER BY created_at DESC LIMIT 1",
+    );
+    await bench.sql(spoil, [newest?.subject]);
+    await expect(bench.ask("identity.confirm", { email, code })).rejects.toMatchObject({
+      type: "CODE_INVALID",
+    });
+  });
+
+  it("since the profile is gone, is refused like a wrong code", async () => {
+    const { email, userId, code } = await bench.registered();
+    await bench.sql("DELETE FROM profiles WHERE id = $1", [userId]);
+    await expect(bench.ask("identity.confirm", { email, code })).rejects.toMatchObject({
+      type: "CODE_INVALID",
+    });
+  });
+});
+
+it("a registration of an address that has an account at the provider only, is answered in its own language", async () => {
+  const email = newAddress();
+  await bench.sql(
+    "INSERT INTO accounts (id, email, password_hash, confirmed, role) VALUES (gen_random_uuid(), $1, 'none', true, 'customer')",
+    [email],
+  );
+  await bench.mailed(email, "account-exists", () =>
+    bench.ask("identity.register", person(email, { language: "de" })),
+  );
+  const mails = bench.seen.filter(({ data }) => (data as { email?: string }).email === email);
+  expect(mails.map(({ data }) => (data as { language?: string }).language)).toEqual(["de"]);
+});

@@ -10,6 +10,7 @@ const WRONG = "wrong-Passw-0rt";
 
 let bench: IdentityBench;
 let trouble: "unavailable" | "overloaded" | undefined;
+let cannotEndSessions = false;
 let passwordChecks = 0;
 beforeAll(async () => {
   bench = await startIdentity({
@@ -19,6 +20,10 @@ beforeAll(async () => {
         passwordChecks++;
         if (trouble) throw new IdentityError(trouble);
         return provider.signIn(email, password, client);
+      },
+      async endSessions(userId, except) {
+        if (cannotEndSessions) throw new IdentityError("unavailable");
+        return provider.endSessions(userId, except);
       },
       async remove(userId) {
         if (trouble) throw new IdentityError(trouble);
@@ -424,6 +429,15 @@ describe("the end of a session, for the other services", () => {
 });
 
 describe("identity.deleteAccount", () => {
+  it("while its sessions cannot be ended, is refused and erases nothing", async () => {
+    const { userId, meta } = await bench.customer();
+    cannotEndSessions = true;
+    const refused = bench.ask("identity.deleteAccount", { password: PASSWORD }, meta);
+    await expect(refused).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
+    cannotEndSessions = false;
+    await expect(profileWith(meta.token)).resolves.toMatchObject({ id: userId });
+  });
+
   it("with the provider unavailable in between, is completed by the sweep", async () => {
     const { email, userId, meta } = await bench.customer();
     trouble = "unavailable";

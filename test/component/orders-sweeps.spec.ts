@@ -73,6 +73,20 @@ describe("an order that makes a sweep fail", () => {
     expect((await shop.as(shop.admin, "orders.diagnosis", { orderId })).deadline).toBeUndefined();
   });
 
+  it.each([
+    ["could not be notified", "no endpoint", null, "its partner was not notified: no endpoint"],
+    ["is still to be notified", null, null, expect.stringMatching(/^alert: .*has not been notified/)],
+    ["was notified in the end", "no endpoint", "now", expect.not.stringContaining("no endpoint")],
+  ])("since its partner %s, is listed as stuck with that cause", async (_, problem, notifiedAt, cause) => {
+    const { orderId } = await shop.placed("paid");
+    await shop.sql(
+      "UPDATE orders SET alerted_at = now(), notice_problem = $2, partner_notified_at = $3 WHERE id = $1",
+      [orderId, problem, notifiedAt],
+    );
+    const { items } = await shop.as(shop.admin, "orders.stuck", { limit: 100 });
+    expect(items.find(({ id }) => id === orderId)).toMatchObject({ stuckBecause: cause });
+  });
+
   it("at its poll, raises an alert with the cause; other orders are polled", async () => {
     const [order, other] = [await shop.placed("pending"), await shop.placed("pending")];
     const { orderId } = order;

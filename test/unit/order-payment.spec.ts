@@ -142,3 +142,16 @@ describe("a refund over several payments", () => {
     expect(late.next.paymentStatus).toBe("refund_failed");
   });
 });
+
+describe("a refund by an operator", () => {
+  it("in another currency than the order's, is refused", () => {
+    const order = pay(pending(), 2950).next;
+    const refund = () => refundCustomer(order, { amountMinor: 100, currency: "CHF" }, "cold", NOW_MS);
+    expect(refund).toThrow(
+      expect.objectContaining({
+        type: "VALIDATION_ERROR",
+        data: { errors: [expect.objectContaining({ field: "amount.currency" })] },
+      }),
+    );
+  });
+});
