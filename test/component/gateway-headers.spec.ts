@@ -85,6 +85,14 @@ describe("the security headers for browsers", () => {
     expect(head.headers).not.toHaveProperty("server");
   });
 
+  it("come with the length of an answer that has a body", async () => {
+    for (const path of [orders, "/nothing"]) {
+      const { headers } = headOf(await rawHead(lines(`GET ${path} HTTP/1.1`, signed())));
+      expect(Number(headers["content-length"])).toBeGreaterThan(0);
+      expect(headers).not.toHaveProperty("transfer-encoding");
+    }
+  });
+
   it("are in the answer to an internal error, which contains nothing internal", async () => {
     gateway.on("orders.list", () => {
       throw new Error("connect ECONNREFUSED 10.1.2.3:5432");

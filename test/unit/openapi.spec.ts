@@ -67,6 +67,10 @@ describe("OpenAPI document", () => {
       );
     expect(declaring("Retry-After")).toEqual(new Set(["429", "503"]));
     expect(declaring("WWW-Authenticate")).toEqual(new Set(["401"]));
+    for (const { responses } of operations) {
+      const success = Object.keys(responses).find((status) => status.startsWith("2")) ?? "";
+      expect("ETag" in (responses[success]?.headers ?? {})).toBe("304" in responses);
+    }
   });
 
   it("declares the headers of the limits for every answer, and describes them once", () => {

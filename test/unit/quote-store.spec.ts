@@ -64,4 +64,12 @@ describe("a quote", () => {
     passes(2_000);
     expect(await quotes.find(customerId, quote.checkId)).toBeUndefined();
   });
+
+  it("that ends within the second, is not stored at all: its time to live would be none", async () => {
+    const { clock, quote, customerId, quotes } = await stage(new BoundedCacher(1_000_000));
+    await quotes.save(customerId, { ...quote, expiresAt: isoTime(clock.ms + 999) });
+    expect(await quotes.find(customerId, quote.checkId)).toBeUndefined();
+    await quotes.save(customerId, { ...quote, expiresAt: isoTime(clock.ms + 1_000) });
+    expect(await quotes.find(customerId, quote.checkId)).toMatchObject({ checkId: quote.checkId });
+  });
 });
