@@ -290,7 +290,7 @@ describe("a decision that cannot be saved whole", () => {
         amount: { amountMinor: 1, currency: "EUR" },
         reason: "cold",
       };
-      const outbox = { add: async () => undefined } as never;
+      const outbox = { add: async () => undefined, rowsFor: () => "[]" } as never;
       const saved = saveDecision({ outbox, wakeRefunds }, trx, order, decisionOn(order, [refund]));
       await expect(saved).rejects.toThrow("names a payment that is not there");
     });
@@ -299,7 +299,10 @@ describe("a decision that cannot be saved whole", () => {
   it("since a message breaks its contract, is refused", async () => {
     await still(async (trx) => {
       const order = await placed(trx);
-      const outbox = { add: () => Promise.reject(new Error("no such field")) } as never;
+      const broken = () => {
+        throw new Error("no such field");
+      };
+      const outbox = { add: async () => broken(), rowsFor: broken } as never;
       const saved = saveDecision({ outbox, wakeRefunds }, trx, order, decisionOn(order, []));
       await expect(saved).rejects.toThrow("no such field");
     });
