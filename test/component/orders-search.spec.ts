@@ -56,6 +56,16 @@ describe("the search words of an order", () => {
     expect(await matchingOrders(db, "4915100000002")).toEqual([]);
   });
 
+  it("are deleted with the order", async () => {
+    const [gone, kept] = [
+      await insertEndedOrder("Carla Deleted", "+4915100000003"),
+      await insertEndedOrder("Dora Deleted", "+4915100000004"),
+    ];
+    await db.query("DELETE FROM orders WHERE id = ?", [gone]);
+    expect(await matchingOrders(db, "deleted")).toEqual([kept]);
+    expect((await db.query("SELECT FROM order_search WHERE order_id = ?", [gone])).rowCount).toBe(0);
+  });
+
   it("of orders from before the migrations are copied by them, and a second run changes nothing", async () => {
     await db.query("ALTER TABLE orders DISABLE TRIGGER USER");
     const id = await insertEndedOrder("Clara Former", "+4915100000003");
