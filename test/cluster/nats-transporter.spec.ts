@@ -56,7 +56,7 @@ async function start(user: string): Promise<ServiceBroker> {
       nodeID: `${user}.${newId().slice(-8)}`,
       namespace: "waybill",
       transporter: natsTransporter(natsAs(server, user)),
-      requestTimeoutMs: 30_000,
+      requestTimeoutMs: 1_800, // a call that the killed server lost is repeated within BACK_MS
       logLevel: "fatal",
       json: false,
       middlewares: [],

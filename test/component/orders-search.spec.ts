@@ -56,6 +56,18 @@ describe("the search words of an order", () => {
     expect(await matchingOrders(db, "4915100000002")).toEqual([]);
   });
 
+  it("are not looked at for an order's number, which finds the orders of each partner that have it", async () => {
+    const [one, other] = [
+      await insertEndedOrder("Emil One", "+4915100000005"),
+      await insertEndedOrder("Emil Two", "+4915100000006"),
+    ];
+    await db.query("UPDATE orders SET number = 'K7-042' WHERE id = ?", [one]);
+    await db.query("UPDATE orders SET number = 'K7-042', partner_id = ? WHERE id = ?", [newId(), other]);
+    expect((await matchingOrders(db, " k7-042 ")).sort()).toEqual([one, other].sort());
+    expect(await matchingOrders(db, "K7-042", PARTNER)).toEqual([one]);
+    expect(await matchingOrders(db, "K7-043")).toEqual([]);
+  });
+
   it("are deleted with the order", async () => {
     const [gone, kept] = [
       await insertEndedOrder("Carla Deleted", "+4915100000003"),

@@ -821,7 +821,7 @@ number is refused once an order has taken or given back pieces. To add pieces, o
     patch?: never;
   };
   "/orders": {
-    /** My orders. A customer's own, a partner's, a deliverer's, or all for an admin; the one confirmed last comes first. All filters can be combined. `q` is for admins and staff of a partner. */
+    /** My orders. A customer's own, a partner's, a deliverer's, or all for an admin; the one confirmed last comes first. All filters can be combined. `q` is the number of an order, or beginnings of words of the customer's name and phone number; it is for admins and staff of a partner. */
     get: {
       parameters: {
         path?: never;

@@ -41,7 +41,7 @@ export const orderRoutes = [
   route("GET /orders", "orders.list", {
     summary: "My orders",
     description:
-      "A customer's own, a partner's, a deliverer's, or all for an admin; the one confirmed last comes first. All filters can be combined. `q` is for admins and staff of a partner.",
+      "A customer's own, a partner's, a deliverer's, or all for an admin; the one confirmed last comes first. All filters can be combined. `q` is the number of an order, or beginnings of words of the customer's name and phone number; it is for admins and staff of a partner.",
     access: "any",
     success: 200,
     problems: ["FORBIDDEN", "TOO_MANY_MATCHES"],

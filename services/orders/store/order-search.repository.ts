@@ -166,18 +166,33 @@ function byState(scope: Scope, conditions: readonly string[]): string[] {
   ];
 }
 
+/** The number of an order, as K7-042. */
+const NUMBER = /^[a-z]\d-\d{3,6}$/i;
+
 /**
- * The ids of orders whose customer's name and phone number have words that begin with the words of `text`.
+ * The ids of orders with this number or, for another text, of orders whose customer's name and phone number have words that
+ * begin with the words of `text`.
  * @param partnerId only orders of this partner
  * @returns `MATCHES_MAX + 1` ids if there are more
  */
 export async function matchingOrders(db: Db, text: string, partnerId?: string): Promise<string[]> {
+  if (NUMBER.test(text.trim())) return await withNumber(db, text.trim().toUpperCase(), partnerId);
   const query = prefixQuery(text);
   if (!query) return [];
   const found = await rowsPlannedAnew<{ id: string }>(
     db,
     `SELECT order_id AS id FROM order_search WHERE words @@ ?::tsquery LIMIT ${MATCHES_MAX + 1}`,
     [partnerId ? `':${partnerId}' & ${query}` : query],
+  );
+  return found.map(({ id }) => id);
+}
+
+async function withNumber(db: Db, number: string, partnerId?: string): Promise<string[]> {
+  const found = await rowsPlannedAnew<{ id: string }>(
+    db,
+    `SELECT id FROM orders WHERE number = :number AND (:partnerId::uuid IS NULL OR partner_id = :partnerId)
+     LIMIT ${MATCHES_MAX + 1}`,
+    { number, partnerId: partnerId ?? null },
   );
   return found.map(({ id }) => id);
 }
