@@ -4,7 +4,13 @@ import { idTimeMs, newId } from "../../lib/ids.ts";
 import type { Logger } from "../../lib/logger.ts";
 import { type Database, isConnectionTrouble } from "../../lib/sql/database.ts";
 import { TimeoutError } from "../../lib/timeout.ts";
-import { type Delivery, HandlerFailure, performOnArrival, processInTransaction } from "./delivery.ts";
+import {
+  ARRIVED_AGAIN,
+  type Delivery,
+  HandlerFailure,
+  performOnArrival,
+  processInTransaction,
+} from "./delivery.ts";
 import type { Handler, Handlers } from "./handlers.ts";
 import {
   type ArrivedMessage,
@@ -48,6 +54,8 @@ export interface ArrivalOptions {
 export function arrival({ db, group, handlers, workerOf, limits, logger, startedMs }: ArrivalOptions) {
   const handlerOf = (type: string) => handlers[type as MessageType] as Handler;
   const isInTransaction = ({ type }: InboxRow) => handlerOf(type).inTransaction !== undefined;
+  const isSimple = (message: InboxRow) =>
+    isInTransaction(message) || handlerOf(message.type).idempotent === true;
   const deliveryOf = (message: InboxRow, token: string): Delivery => ({
     ...{ group, messageId: message.id, token, claimed: claimedOnArrival(message) },
     ...{ abort: new AbortController(), ending: true },
@@ -92,13 +100,16 @@ export function arrival({ db, group, handlers, workerOf, limits, logger, started
       reservations.set(worker, [...(reservations.get(worker) ?? []), message]);
     }
     const fresh = redelivered ? [] : [...reserved].filter(({ id }) => idTimeMs(id) >= startedMs);
+    const mayHaveEndedProcess = (message: InboxRow) =>
+      message.state === "waiting" && isSimple(message) && (redelivered || idTimeMs(message.id) < startedMs);
     const done = new Set<InboxRow>();
     const failures = new Map<string, Claimed["failure"]>();
     let accepted: ReadonlySet<string> = new Set();
     const toStore = () =>
       parsed.map((message): ArrivedMessage => {
         if (done.has(message)) return { ...message, done: true };
-        return reserved.has(message) ? { ...message, claim: true } : message;
+        const stored = mayHaveEndedProcess(message) ? { ...message, error: ARRIVED_AGAIN } : message;
+        return reserved.has(message) ? { ...stored, claim: true } : stored;
       });
 
     const performIdempotent = async (message: InboxRow) => {
@@ -138,7 +149,8 @@ export function arrival({ db, group, handlers, workerOf, limits, logger, started
           .filter((message) => accepted.has(message.id) && !done.has(message))
           .map((message): Claimed => {
             const failure = failures.get(message.id);
-            return { ...claimedOnArrival(message), ...(failure && { failure }) };
+            const error = mayHaveEndedProcess(message) && { error: ARRIVED_AGAIN };
+            return { ...claimedOnArrival(message), ...error, ...(failure && { failure }) };
           });
         worker.take(mine, lease.token, messages.length);
       }

@@ -13,6 +13,8 @@ import type { Commit, Handler, HandlerError } from "./handlers.ts";
 import { type Claimed, type Fence, markAllDone, markDead, markDone, reschedule } from "./inbox.repository.ts";
 
 const ERROR_LENGTH = 2_000;
+/** The error of a waiting message that was delivered on an earlier arrival, if that ended the process. */
+export const ARRIVED_AGAIN = "the process may have ended when it arrived before";
 const SCHEDULE_JITTER = 0.2;
 /** How often the handler's `dead` may fail before the message becomes a dead letter without it. */
 const DEAD_HANDLER_TRIES = 5;
@@ -60,14 +62,11 @@ export async function deliver(
   // The process ended during each of these deliveries. Another message may be the cause, so a suspect gets at least the
   // default number of deliveries, also where the schedule of its handler is shorter.
   const maxAttempts = claimed.suspect ? Math.max(deliveries, limits.deliveries) : deliveries;
-  if (claimed.attempts > maxAttempts) {
-    await deadLetter(
-      db,
-      handler,
-      delivery,
-      maxAttempts,
-      claimed.error ?? "the process ended during its delivery",
-    );
+  // Its delivery on arrival, which could not be counted, ended the process as well.
+  const uncounted = claimed.suspect && claimed.error === ARRIVED_AGAIN ? 1 : 0;
+  if (claimed.attempts + uncounted > maxAttempts) {
+    const error = uncounted ? undefined : claimed.error;
+    await deadLetter(db, handler, delivery, maxAttempts, error ?? "the process ended during its delivery");
     return;
   }
   const entered = { value: false };
