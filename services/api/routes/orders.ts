@@ -130,7 +130,7 @@ export const orderRoutes = [
     ].join("\n"),
     access: ["admin", "partner"],
     success: 200,
-    example: { reason: "out_of_stock", text: "The last one was sold a moment ago." },
+    example: { reason: "out_of_stock", text: "The last one was sold a moment ago.", out_of_stock: undefined },
     problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
   }),
   delivery("GET /deliveries/available", "orders.available", {

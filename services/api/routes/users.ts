@@ -37,7 +37,7 @@ export const userRoutes = [
     summary: "Give a user another role",
     description:
       "All sessions end, because their tokens hold the former role. Nobody can change their own role. Only staff have a `partner_id`.",
-    example: { role: "deliverer" },
+    example: { role: "deliverer", partner_id: undefined, partner_admin: undefined },
     problems: ["EMAIL_NOT_CONFIRMED"],
   }),
   route("DELETE /users/{user_id}/role", "identity.removeRole", {

@@ -41,7 +41,7 @@ export async function delayOrder(
   const { readyInMinutes, readyAt, reason } = ctx.params;
   refuseTwoTimes(ctx.params);
   if (readyInMinutes === undefined && readyAt === undefined) {
-    throw invalidField("readyInMinutes", "required", "Say when the order will be ready.");
+    throw invalidField("readyInMinutes", "either", "Say when the order will be ready.");
   }
   return report(deps, ctx, "orders.delay", (nowMs) =>
     omitUndefined({ type: "order.delayed" as const, ...promiseOf(ctx.params, nowMs), reason }),
