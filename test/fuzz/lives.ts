@@ -1,7 +1,17 @@
 import { newId } from "../../lib/ids.ts";
 import type { Client } from "../e2e/client.ts";
 import { strayBank } from "../e2e/stray-bank.ts";
-import { CODE, carriedOrder, customer, mailed, order, PASSWORD, signIn } from "../e2e/world.ts";
+import {
+  atCheckout,
+  CODE,
+  carriedOrder,
+  customer,
+  mailed,
+  order,
+  orderWhen,
+  PASSWORD,
+  signIn,
+} from "../e2e/world.ts";
 import { eventually } from "../support/eventually.ts";
 import { png } from "./own.ts";
 import type { FuzzWorld } from "./world.ts";
@@ -23,6 +33,7 @@ export async function lives(api: Client, { people, shop, ids }: FuzzWorld): Prom
   await api.ok(`GET ${offer}`, people.admin);
   await api.ok(`POST ${offer}/stock`, { ...people.admin, key: newId(), body: { change: 5 } });
   await strayMoney(api, people, shop);
+  await byOperators(api, people, shop);
   const somebody = await customer(api);
   const { email } = somebody;
   const { access_token: token } = await signIn(api, email);
@@ -76,6 +87,39 @@ export async function lives(api: Client, { people, shop, ids }: FuzzWorld): Prom
     key: newId(),
     body: { reason: "Nobody at home, twice." },
   });
+}
+
+/** A user whom an operator suspends, restores and gives another role, and orders that end by hand. */
+async function byOperators(
+  api: Client,
+  { customer: me, partner, admin }: FuzzWorld["people"],
+  shop: FuzzWorld["shop"],
+) {
+  const user = await customer(api);
+  const path = `/users/${user.id}`;
+  const act = (operation: string, body?: object) =>
+    api.ok(operation, {
+      ...admin,
+      ...(body && { body }),
+      ...(operation.startsWith("POST") && { key: newId() }),
+    });
+  const { sessions } = await api.ok<{ sessions: { id: string }[] }>(`GET ${path}`, admin);
+  await act(`DELETE ${path}/sessions/${sessions[0]?.id}`);
+  await act(`POST ${path}/suspend`, { reason: "A stolen card." });
+  await act(`POST ${path}/restore`);
+  await act(`PUT ${path}/role`, { role: "deliverer" });
+  await act(`DELETE ${path}/role`);
+  for (const [by, end, body] of [
+    [partner, "reject", { reason: "closing" }],
+    [admin, "override", { to: "cancelled", reason: "By telephone." }],
+  ] as const) {
+    const { order_id, checkout_url } = await order(api, me, shop);
+    await atCheckout(checkout_url, { action: "pay" });
+    await orderWhen(api, me, order_id, ({ status }) => {
+      if (status !== "paid") throw new Error(`the order is ${status}`);
+    });
+    await api.ok(`POST /orders/${order_id}/${end}`, { ...by, key: newId(), body });
+  }
 }
 
 /** Money that names no order: sent back, tried once more after the bank's refusal, and assigned to an order. */
