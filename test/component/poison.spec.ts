@@ -10,6 +10,7 @@ import { expectInTime } from "../support/consuming.ts";
 import { eventually } from "../support/eventually.ts";
 import { GROUP, incoming, type MessagingBench, messagingBench, userDeleted } from "../support/messaging.ts";
 import { runFolder } from "../support/test-run.ts";
+import { isTimed } from "../support/timed.ts";
 
 const PROGRAM = join(import.meta.dirname, "..", "support", "poisoned.ts");
 const REPLICAS = 2;
@@ -157,8 +158,7 @@ async function besidePoison(): Promise<number> {
 
 describe("a message that ends the process of its handler", () => {
   it("is a dead letter after five deliveries, and others have their effects meanwhile", async () => {
-    // How long they wait depends on the machine, which runs other tests too.
-    if (LONG_FORM) await expectInTime(besidePoison);
+    if (isTimed) await expectInTime(besidePoison);
     else await besidePoison();
   });
 });
