@@ -1,12 +1,8 @@
 import { status as Status } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { MAX_STREAM_CALLS } from "../../packages/moleculer-grpc/src/channel-options.ts";
+import { type Call, type PeerStreams, peerStreams } from "../../packages/moleculer-grpc/src/client.ts";
 import type { Frame } from "../../packages/moleculer-grpc/src/frame-writer.ts";
-import {
-  type Call,
-  type PeerStreams,
-  peerStreams,
-} from "../../packages/moleculer-grpc/src/peer-stream-client.ts";
 import { protoCatalogue } from "../../packages/moleculer-grpc/src/proto-catalogue.ts";
 import {
   cluster,

@@ -4,7 +4,7 @@ import { Client, credentials, Server, ServerCredentials, status as Status } from
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { callCredential, sharedServer, TlsFileError } from "moleculer-grpc";
 import { readSettings, type Settings } from "../../lib/settings/settings.ts";
-import { type PeerStreams, peerStreams } from "../../packages/moleculer-grpc/src/peer-stream-client.ts";
+import { type PeerStreams, peerStreams } from "../../packages/moleculer-grpc/src/client.ts";
 import { type Method, protoCatalogue } from "../../packages/moleculer-grpc/src/proto-catalogue.ts";
 import { tlsIdentity } from "../../packages/moleculer-grpc/src/tls.ts";
 import { certificateWarning, nodeBridge } from "../../platform/grpc.ts";

@@ -4,22 +4,20 @@ import { setTimeout as delay } from "node:timers/promises";
 import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
 import type { Context, Middleware, Service, ServiceBroker } from "moleculer";
 import { announceAddress } from "./address.ts";
-import type { GrpcLocals } from "./call-handler.ts";
 import { type BridgeClient, bridgeClient } from "./client.ts";
 import { addLastMiddleware } from "./moleculer-internals.ts";
 import { type BridgeOptions, type BridgeServer, settingsOf } from "./options.ts";
 import { type Method, protoCatalogue } from "./proto-catalogue.ts";
-import type { GrpcExposure } from "./schema.ts";
-import { sharedServer } from "./server.ts";
+import type { GrpcExposure, GrpcLocals } from "./schema.ts";
+import { sharedServer } from "./shared-server.ts";
 
-export type { GrpcLocals } from "./call-handler.ts";
 export { type CredentialOptions, callCredential } from "./credential.ts";
 export type { BridgeErrors, BridgeErrorType, PlainError } from "./errors.ts";
 export type { FieldError } from "./message-codec.ts";
 export type { MetaCodec } from "./metadata.ts";
 export type { BridgeOptions, SharedServer } from "./options.ts";
-export type { GrpcExposure } from "./schema.ts";
-export { sharedServer } from "./server.ts";
+export type { GrpcExposure, GrpcLocals } from "./schema.ts";
+export { sharedServer } from "./shared-server.ts";
 export { TlsFileError, type TlsOptions } from "./tls.ts";
 
 /** Time for other nodes to learn that this one accepts no more calls; the broker itself waits 100 ms more. */
