@@ -185,6 +185,9 @@ export class Database implements Db {
   }
 }
 
+const NOT_AWAITED =
+  "a statement of the transaction still runs: await each one before the next and before the end";
+
 /** A transaction on a connection of its own. */
 export class Transaction implements Db {
   readonly #client: pg.PoolClient;
@@ -193,6 +196,7 @@ export class Transaction implements Db {
   #lost = false;
   readonly #end = Promise.withResolvers<void>();
   #savepoints = 0;
+  #busy = false;
   #ended = false;
 
   constructor(client: pg.PoolClient, database: Database, { lockTimeoutMs }: TransactionOptions = {}) {
@@ -214,12 +218,24 @@ export class Transaction implements Db {
     return this.#database.reportUnreadable;
   }
 
+  /** @throws Error while another statement of the transaction runs: each has to be awaited, since it may fail */
   async query(sql: string, bindings: Bindings = [], prepared = false): Promise<pg.QueryResult> {
-    if (this.#ended) throw new Error("the transaction has ended");
+    this.#requireOpen();
+    if (this.#busy) throw new Error(NOT_AWAITED);
     const statement = statementOf(sql, bindings, prepared);
-    // Not sent beside BEGIN: if that is cancelled, the statement would be a transaction of its own.
-    await this.#began;
-    return await this.#send(statement);
+    this.#busy = true;
+    try {
+      // Not sent beside BEGIN: if that is cancelled, the statement would be a transaction of its own.
+      await this.#began;
+      this.#requireOpen();
+      return await this.#send(statement);
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  #requireOpen(): void {
+    if (this.#ended) throw new Error("the transaction has ended");
   }
 
   async #send(statement: string | pg.QueryConfig): Promise<pg.QueryResult> {
@@ -240,17 +256,19 @@ export class Transaction implements Db {
       await this.query(`RELEASE SAVEPOINT ${savepoint}`);
       return result;
     } catch (error) {
-      await this.query(`ROLLBACK TO SAVEPOINT ${savepoint}`);
+      // Also while a statement runs for which the work did not wait, e.g. because of a time limit.
+      await this.#send(`ROLLBACK TO SAVEPOINT ${savepoint}`);
       throw error;
     }
   }
 
-  /** @throws Error when the server rolled back instead, because a statement had failed */
+  /** @throws Error when it was rolled back instead, because a statement had failed or still runs */
   async commit(): Promise<void> {
-    if (this.#ended) throw new Error("the transaction has ended");
+    this.#requireOpen();
     // A statement beside COMMIT would be a transaction of its own.
     this.#ended = true;
     try {
+      if (this.#busy) throw new Error(NOT_AWAITED);
       await this.#began;
       const { command } = await this.#send("COMMIT");
       if (command !== "COMMIT")

@@ -89,21 +89,43 @@ describe("the postgres mixin", () => {
     await one.close();
   });
 
-  it("of a statement that nobody waited for, runs it in its transaction or not at all", async () => {
+  it("of a statement that the work did not wait for, refuses the next one and the commit", async () => {
     const one = openPool(database, 1);
-    const late = Promise.withResolvers<unknown>();
-    await one.transaction(async (trx) => {
-      void trx.query("CREATE TABLE made_in_time ()");
-      // This one is sent only after COMMIT was.
-      void trx.query("SELECT 1").then(() => trx.query("CREATE TABLE never_made ()").catch(late.resolve));
+    const notAwaited = "await each one before the next";
+    const create = (trx: Transaction) => void trx.query("CREATE TABLE never_made ()").catch(() => undefined);
+    const atOnce = one.transaction(async (trx) => create(trx));
+    await expect(atOnce).rejects.toThrow(notAwaited);
+    const atTheEnd = one.transaction(async (trx) => {
+      await trx.query("SELECT 1");
+      create(trx);
     });
-    expect(await late.promise).toEqual(new Error("the transaction has ended"));
-    const made = await row(
-      one,
-      "SELECT to_regclass('made_in_time')::text AS early, to_regclass('never_made') AS late",
-    );
-    expect(made).toEqual({ early: "made_in_time" });
-    await one.query("DROP TABLE made_in_time");
+    await expect(atTheEnd).rejects.toThrow(notAwaited);
+    const between = one.transaction(async (trx) => {
+      create(trx);
+      await trx.query("SELECT 1");
+    });
+    await expect(between).rejects.toThrow(notAwaited);
+    const nested = one.transaction((outer) => outer.transaction(async (trx) => create(trx)));
+    await expect(nested).rejects.toThrow(notAwaited);
+    expect(await row(one, "SELECT to_regclass('never_made') AS made")).toEqual({});
+    await one.close();
+  });
+
+  it("rolled back before BEGIN is answered, sends no statement outside of the transaction", async () => {
+    const one = openPool(database, 1);
+    const trx = await one.begin();
+    const late = trx.query("CREATE TABLE never_made ()");
+    await Promise.all([expect(late).rejects.toThrow("the transaction has ended"), trx.rollback()]);
+    expect(await row(one, "SELECT to_regclass('never_made') AS made")).toEqual({});
+    await one.close();
+  });
+
+  it("of a statement after the end, sends nothing", async () => {
+    const one = openPool(database, 1);
+    const late = Promise.withResolvers<Transaction>();
+    await one.transaction(async (trx) => late.resolve(trx));
+    const ended = (await late.promise).query("CREATE TABLE never_made ()");
+    await expect(ended).rejects.toThrow("the transaction has ended");
     await one.close();
   });
 
