@@ -1,5 +1,21 @@
+import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import { type IdentityBench, PASSWORD, startIdentity } from "../support/identity.ts";
+import { decodeJwt } from "jose";
+import type { Role } from "../../contracts/meta.ts";
+import { newId } from "../../lib/ids.ts";
+import { affected, type Database } from "../../lib/sql/database.ts";
+import type { Grant } from "../../providers/identity/index.ts";
+import { emailChangeCode } from "../../services/identity/actions/email-change.ts";
+import { digestUnder } from "../../services/identity/dependencies.ts";
+import type { Purpose } from "../../services/identity/store/codes.repository.ts";
+import { issueCode } from "../../services/identity/store/codes.ts";
+import { insertUndo } from "../../services/identity/store/email-undos.repository.ts";
+import { insertInvitation } from "../../services/identity/store/invitations.repository.ts";
+import { ADDRESS_LOCK_SCOPE } from "../../services/identity/store/limits.repository.ts";
+import { requesterOf } from "../../services/identity/store/limits.ts";
+import { hiddenFailures, type Statement } from "../support/failing-statements.ts";
+import { type IdentityBench, newAddress, PASSWORD, SEAL_SECRET, startIdentity } from "../support/identity.ts";
+import { openPool } from "../support/postgres.ts";
 
 /*
  * Guards that a second guard hides: each test takes the second one away first, by letting its time pass in the
@@ -46,5 +62,301 @@ describe("an accepted invitation", () => {
     const again = bench.ask("identity.acceptInvitation", { ...person, password: NEW_PASSWORD });
     await expect(again).rejects.toMatchObject({ type: "INVITATION_INVALID" });
     await expect(bench.signIn(email)).resolves.toBeDefined();
+  });
+});
+
+describe("an action of which a statement fails", () => {
+  const PARTNER_ID = newId();
+  const digest = digestUnder(SEAL_SECRET);
+  const hashOf = (token: string) => createHash("sha256").update(token).digest("base64url");
+  const person = { password: PASSWORD, firstName: "Jonas", lastName: "Meier" };
+  const pushToken = { provider: "fcm", token: "t".repeat(40) } as const;
+  /** The lock of an address and the reservation of a try expire by themselves. */
+  const isRelease = ({ text, values }: Statement) =>
+    text.includes("array_remove(held") || (text.startsWith("DELETE") && values.includes(ADDRESS_LOCK_SCOPE));
+  /** The relay of the outbox is woken by the call, and works beside it. */
+  const isRelay = ({ text }: Statement) => /(?<!INTO |DELETE FROM )outbox/.test(text);
+  const all = (statement: Statement) =>
+    !/^(?:BEGIN|COMMIT|ROLLBACK)/.test(statement.text) && !isRelease(statement) && !isRelay(statement);
+  const withoutLimits = (statement: Statement) => all(statement) && !statement.text.includes("allowances");
+  /** The sweep publishes what an action could not. */
+  const PUBLISHED = ["FROM sessions", "INSERT INTO outbox", "UPDATE sessions"];
+
+  let db: Database;
+  let owner: { userId: string };
+  let operator: { meta: { token: string } };
+  beforeAll(async () => {
+    db = openPool(bench.database, 3);
+    owner = await bench.customer();
+    operator = await bench.admin();
+  });
+  afterAll(() => db.close());
+
+  /** A user with the password and the names of `owner`, made by two statements, with a session. */
+  async function user(role: Role = "customer") {
+    const [userId, email] = [newId(), newAddress()];
+    const partnerId = role === "partner" ? PARTNER_ID : null;
+    const bindings = { userId, email, role, partnerId, likeId: owner.userId };
+    await affected(
+      db,
+      `INSERT INTO accounts (id, email, role, partner_id, password_hash, confirmed)
+       SELECT :userId, :email, :role, :partnerId, password_hash, true FROM accounts WHERE id = :likeId`,
+      bindings,
+    );
+    await affected(
+      db,
+      `INSERT INTO profiles (id, email, role, partner_id, email_confirmed, first_name, last_name, language)
+       SELECT :userId, :email, :role, :partnerId, true, first_name, last_name, language FROM profiles
+       WHERE id = :likeId`,
+      bindings,
+    );
+    const tokens = await bench.signIn(email);
+    const sessionId = decodeJwt(tokens.accessToken).sid as string;
+    return { userId, email, tokens, sessionId, meta: { token: tokens.accessToken } };
+  }
+  const codeFor = async (purpose: Purpose, email: string) => {
+    const requester = requesterOf({ digest }, undefined);
+    return (await issueCode({ digest }, db, { purpose, address: digest(email), requester })).code;
+  };
+  async function invitation(email: string, grant: Grant, sessionId = newId()) {
+    const [id, token] = [newId(), newId()];
+    const [tokenHash, invitedBy] = [hashOf(token), newId()];
+    await insertInvitation(db, { id, email, grant, tokenHash, invitedBy, sessionId, lifeSeconds: 1_000 });
+    return { id, token };
+  }
+  const deliverer = { role: "deliverer" } as const;
+
+  interface Case {
+    prepare: () => Promise<() => Promise<unknown>>;
+    hidden?: readonly string[];
+    outcome?: string;
+    counted?: typeof all;
+  }
+  const cases: Record<string, Case> = {
+    register: {
+      prepare: async () => () => bench.ask("identity.register", { ...person, email: newAddress() }),
+      counted: all,
+    },
+    confirm: {
+      async prepare() {
+        const { email, code } = await bench.registered();
+        return () => bench.ask("identity.confirm", { email, code });
+      },
+    },
+    resendCode: {
+      async prepare() {
+        const { email } = await user();
+        await codeFor("confirm-email", email);
+        return () => bench.ask("identity.resendCode", { email });
+      },
+    },
+    signIn: {
+      async prepare() {
+        const { userId, email } = await user();
+        await bench.sql("UPDATE profiles SET push_token = $2 WHERE id = $1", [userId, pushToken]);
+        return () => bench.ask("identity.signIn", { email, password: PASSWORD });
+      },
+      counted: all,
+    },
+    "signIn with another role at the provider": {
+      async prepare() {
+        const { userId, email } = await user();
+        await bench.sql("UPDATE accounts SET role = 'deliverer' WHERE id = $1", [userId]);
+        return () => bench.ask("identity.signIn", { email, password: PASSWORD });
+      },
+    },
+    "signIn with a wrong password": {
+      async prepare() {
+        const { email } = await user();
+        return () => bench.ask("identity.signIn", { email, password: WRONG });
+      },
+      outcome: "INVALID_CREDENTIALS",
+      counted: all,
+    },
+    "signIn of a suspended user": {
+      async prepare() {
+        const { userId, email } = await user();
+        await bench.sql("UPDATE profiles SET suspended_at = now(), suspension_reason = 'x' WHERE id = $1", [
+          userId,
+        ]);
+        return () => bench.ask("identity.signIn", { email, password: PASSWORD });
+      },
+      outcome: "ACCOUNT_SUSPENDED",
+    },
+    "refresh with a used token": {
+      async prepare() {
+        const { tokens, sessionId } = await user();
+        await bench.sql("UPDATE sessions SET generation = 2 WHERE id = $1", [sessionId]);
+        return () => bench.ask("identity.refresh", { refreshToken: tokens.refreshToken });
+      },
+      outcome: "SESSION_REVOKED",
+      hidden: PUBLISHED,
+    },
+    signOut: {
+      async prepare() {
+        const { meta } = await user();
+        return () => bench.ask("identity.signOut", {}, meta);
+      },
+      hidden: PUBLISHED,
+    },
+    "signOut of another session": {
+      async prepare() {
+        const { email, meta } = await user();
+        const other = await bench.signIn(email);
+        const sessionId = decodeJwt(other.accessToken).sid as string;
+        return () => bench.ask("identity.signOut", { sessionId }, meta);
+      },
+      hidden: PUBLISHED,
+    },
+    signOutEverywhere: {
+      async prepare() {
+        const { meta } = await user();
+        return () => bench.ask("identity.signOutEverywhere", {}, meta);
+      },
+      hidden: PUBLISHED,
+    },
+    forgotPassword: {
+      async prepare() {
+        const { email } = await user();
+        return () => bench.ask("identity.forgotPassword", { email });
+      },
+      counted: all,
+    },
+    resetPassword: {
+      async prepare() {
+        const { email } = await user();
+        const code = await codeFor("reset-password", email);
+        return () => bench.ask("identity.resetPassword", { email, code, password: NEW_PASSWORD });
+      },
+      hidden: PUBLISHED,
+      counted: all,
+    },
+    changePassword: {
+      async prepare() {
+        const { email, meta } = await user();
+        await bench.signIn(email);
+        const passwords = { currentPassword: PASSWORD, newPassword: NEW_PASSWORD };
+        return () => bench.ask("identity.changePassword", passwords, meta);
+      },
+      hidden: PUBLISHED,
+    },
+    updateProfile: {
+      async prepare() {
+        const { meta } = await user();
+        const changes = { email: newAddress(), currentPassword: PASSWORD, pushToken };
+        return () => bench.ask("identity.updateProfile", changes, meta);
+      },
+      counted: all,
+    },
+    confirmEmail: {
+      async prepare() {
+        const { userId, email, meta } = await user();
+        await bench.signIn(email);
+        await bench.sql("UPDATE profiles SET pending_email = $2 WHERE id = $1", [userId, newAddress()]);
+        const { code } = await issueCode({ digest }, db, emailChangeCode(userId));
+        return () => bench.ask("identity.confirmEmail", { code }, meta);
+      },
+      hidden: PUBLISHED,
+    },
+    undoEmailChange: {
+      async prepare() {
+        const { userId } = await user();
+        const token = newId();
+        const undo = { userId, formerEmail: newAddress(), lifeSeconds: 1_000 };
+        await insertUndo(db, { ...undo, tokenHash: hashOf(token) });
+        return () => bench.ask("identity.undoEmailChange", { token, newPassword: NEW_PASSWORD });
+      },
+      hidden: PUBLISHED,
+    },
+    deleteAccount: {
+      async prepare() {
+        const { meta } = await user();
+        return () => bench.ask("identity.deleteAccount", { password: PASSWORD }, meta);
+      },
+      // The sweep also completes the erasure at the provider.
+      hidden: [...PUBLISHED, "FROM accounts", "DELETE FROM erasures"],
+    },
+    invite: {
+      prepare: async () => () =>
+        bench.ask("identity.invite", { email: newAddress(), ...deliverer }, operator.meta),
+      counted: all,
+    },
+    withdrawInvitation: {
+      async prepare() {
+        const { id } = await invitation(newAddress(), deliverer);
+        return () => bench.ask("identity.withdrawInvitation", { invitationId: id }, operator.meta);
+      },
+    },
+    resendInvitation: {
+      async prepare() {
+        const { id } = await invitation(newAddress(), deliverer);
+        return () => bench.ask("identity.resendInvitation", { invitationId: id }, operator.meta);
+      },
+      counted: all,
+    },
+    acceptInvitation: {
+      async prepare() {
+        const { token } = await invitation(newAddress(), deliverer);
+        return () => bench.ask("identity.acceptInvitation", { ...person, token });
+      },
+    },
+    "acceptInvitation of a customer": {
+      async prepare() {
+        const { email } = await user();
+        const { token } = await invitation(email, deliverer);
+        return () => bench.ask("identity.acceptInvitation", { ...person, token });
+      },
+      hidden: PUBLISHED,
+    },
+    "acceptInvitation after an interrupted one": {
+      async prepare() {
+        const { userId, email } = await user();
+        await bench.sql("DELETE FROM profiles WHERE id = $1", [userId]);
+        const { token } = await invitation(email, deliverer);
+        return () => bench.ask("identity.acceptInvitation", { ...person, token });
+      },
+    },
+    suspendUser: {
+      async prepare() {
+        const { userId } = await user();
+        return () => bench.ask("identity.suspendUser", { userId, reason: "x" }, operator.meta);
+      },
+      hidden: PUBLISHED,
+    },
+    restoreUser: {
+      async prepare() {
+        const { userId } = await user();
+        await bench.sql("UPDATE profiles SET suspended_at = now(), suspension_reason = 'x' WHERE id = $1", [
+          userId,
+        ]);
+        return () => bench.ask("identity.restoreUser", { userId }, operator.meta);
+      },
+    },
+    setRole: {
+      async prepare() {
+        const { userId } = await user();
+        return () => bench.ask("identity.setRole", { userId, ...deliverer }, operator.meta);
+      },
+      hidden: PUBLISHED,
+    },
+    endUserSession: {
+      async prepare() {
+        const { userId, sessionId } = await user();
+        return () => bench.ask("identity.endUserSession", { userId, sessionId }, operator.meta);
+      },
+      hidden: PUBLISHED,
+    },
+    endUserSessions: {
+      async prepare() {
+        const { userId } = await user();
+        return () => bench.ask("identity.endUserSessions", { userId }, operator.meta);
+      },
+      hidden: PUBLISHED,
+    },
+  };
+
+  it.each(Object.entries(cases))("%s, fails unless other work repeats it", async (_, one) => {
+    const { prepare, hidden = [], outcome = "done", counted = withoutLimits } = one;
+    expect(await hiddenFailures(prepare, counted)).toEqual({ outcome, hidden });
   });
 });

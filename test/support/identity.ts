@@ -26,6 +26,7 @@ import { onlooker } from "./sql.ts";
 import { TEST_ISSUER } from "./tokens.ts";
 
 export const PASSWORD = "Blaubeere-Teppich-91";
+export const SEAL_SECRET = "seal-secret-of-the-tests-0123456789ab";
 const TYPES = [
   "user.registered",
   "user.updated",
@@ -83,7 +84,7 @@ export async function startIdentity({
     SMTP_URL: "",
     BRIDGE_SECRET: "bridge-secret-of-the-tests-0123456789",
     HANDOVER_SECRET: "handover-secret-of-the-tests-0123456",
-    SEAL_SECRET: "seal-secret-of-the-tests-0123456789ab",
+    SEAL_SECRET,
     ...settings,
   };
   const issuer = tokenIssuer(config);
