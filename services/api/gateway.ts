@@ -27,18 +27,15 @@ import { type Problem, problemOf } from "./answers/problem.ts";
 import { responseCache } from "./answers/response-cache.ts";
 import { documentation } from "./docs/documentation.ts";
 import { undoPage } from "./docs/undo-page.ts";
-import { countRequest } from "./edge/request-context.ts";
-import { baseHeaders, clientIpOf, cors } from "./edge/request-head.ts";
-import { type Refuse, requestListener } from "./edge/request-listener.ts";
-import { type Match, type Router, routerOf } from "./edge/router.ts";
-import { type EdgeServer, edgeServer } from "./edge/server.ts";
+import { baseHeaders, clientIpOf, cors, requestContextOf } from "./edge/request-head.ts";
+import { type EdgeServer, edgeServer, type Refuse, requestListener } from "./edge/server.ts";
 import { orderStreams } from "./events/order-events.ts";
 import { admission } from "./limits/admission.ts";
-import { type Counters, limiter, memoryCounters } from "./limits/limits.ts";
+import { type Counters, type Limiter, limiter, memoryCounters } from "./limits/limits.ts";
 import { sharedCounters } from "./limits/shared-counters.ts";
 import { type Endpoint, endpointOf } from "./pipeline/endpoint.ts";
 import { type ServeDeps, sendError, serve } from "./pipeline/serve.ts";
-import { BASE_PATH, routes } from "./routes/index.ts";
+import { BASE_PATH, type Match, type Router, routerOf, routes } from "./routes/index.ts";
 
 /** How long the start waits for Redis. Without an answer the gateway starts, and counts nothing until Redis is back. */
 const REDIS_WAIT_MS = 2_000;
@@ -65,6 +62,7 @@ interface Running {
   router: Router<Alias>;
   serveDeps: ServeDeps;
   quotes: QuoteStore;
+  limiter: Limiter;
   counters: Counters;
   /** Undefined without Redis. */
   store: SharedStore | undefined;
@@ -96,7 +94,9 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
   const refuse: Refuse = (req, res, error, headers = {}) => {
     const { serveDeps } = parts();
     // A request that the router refuses was not counted yet, and the answer states the remaining limits.
-    const counted = countRequest(serveDeps.limiter, req, []).catch(() => undefined);
+    const counted = requestContextOf(req)
+      .limits.count([])
+      .catch(() => undefined);
     void counted.then(() => sendError(serveDeps, req, res, error, false, headers));
   };
   const unreadProblem = (error: Error): Problem => {
@@ -151,7 +151,7 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
       rate_limited_total: {
         about: "Requests that a rate limit refused.",
         label: "limit",
-        read: () => running?.serveDeps.limiter.refused() ?? {},
+        read: () => running?.limiter.refused() ?? {},
       },
       calls_refused_total: {
         about: "Calls that the gateway refused under overload, by class: callback, write or read.",
@@ -207,7 +207,6 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
         server,
         router,
         serveDeps: {
-          limiter: requestLimiter,
           admission: admitting,
           verifier: verifierOf(broker),
           streams,
@@ -217,6 +216,7 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
           logger,
         },
         quotes: quoteStore(broker, clock),
+        limiter: requestLimiter,
         counters,
         store,
       };

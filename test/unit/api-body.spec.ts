@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { describe, expect, it } from "@jest/globals";
-import { parseJson, readBody, requireMediaType, textOf } from "../../services/api/edge/body.ts";
 import {
   baseHeaders,
   cors,
@@ -9,6 +8,7 @@ import {
   requestIdOf,
   targetOf,
 } from "../../services/api/edge/request-head.ts";
+import { parseJson, readBody, requireMediaType, textOf } from "../../services/api/pipeline/request.ts";
 
 const MEBIBYTE = 1_048_576;
 /** The error's type, or what was answered. */

@@ -5,8 +5,7 @@ import ApiGateway from "moleculer-web";
 import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { type Alias, aliasesOf } from "../../mixins/transporter/moleculer-internals.ts";
 import { apiService } from "../../services/api/api.service.ts";
-import { routerOf } from "../../services/api/edge/router.ts";
-import { BASE_PATH, routes } from "../../services/api/routes/index.ts";
+import { BASE_PATH, routerOf, routes } from "../../services/api/routes/index.ts";
 
 /** Paths for each run. The property fails within some hundred when the router differs. */
 const RUNS = 5_000;

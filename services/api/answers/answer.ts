@@ -2,8 +2,7 @@ import { hash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Result } from "../../../contracts/actions.ts";
 import { IMAGE_TYPES } from "../../../contracts/media.ts";
-import { requestContextOf, send } from "../edge/request-context.ts";
-import { limitHeaders } from "../limits/limits.ts";
+import { requestContextOf } from "../edge/request-head.ts";
 import type { Endpoint } from "../pipeline/endpoint.ts";
 import { BASE_PATH } from "../routes/index.ts";
 import type { Problem } from "./problem.ts";
@@ -22,7 +21,7 @@ export function sendResult(
   result: unknown,
 ): void {
   const { route } = endpoint;
-  const limits = limitHeaders(requestContextOf(req).limitStatuses);
+  const limits = requestContextOf(req).limits.headers();
   if (route.content === "image") {
     sendImage(req, res, result as Result<"media.getAvatar">, limits);
     return;
@@ -71,7 +70,7 @@ export function sendRead(
   req: IncomingMessage,
   res: ServerResponse,
   { body, etag }: { body: string | Buffer; etag: string },
-  more: Record<string, string> = limitHeaders(requestContextOf(req).limitStatuses),
+  more: Record<string, string> = requestContextOf(req).limits.headers(),
 ): void {
   const headers = { ...more, ETag: etag, "Cache-Control": REVALIDATE };
   if (isFresh(req.headers["if-none-match"], etag)) send(res, 304, headers);
@@ -113,7 +112,7 @@ export function sendProblem(
   { status, headers, document }: Problem,
   more: Record<string, string> = {},
 ): void {
-  const limits = limitHeaders(requestContextOf(req).limitStatuses);
+  const limits = requestContextOf(req).limits.headers();
   send(
     res,
     status,
@@ -126,4 +125,17 @@ export function sendProblem(
     },
     JSON.stringify(document),
   );
+}
+
+/** Sends a complete answer, unless another one has started. */
+export function send(
+  res: ServerResponse,
+  status: number,
+  headers: Record<string, string>,
+  body?: string | Buffer,
+): void {
+  if (res.headersSent || res.destroyed) return;
+  const length = body === undefined ? undefined : Buffer.byteLength(body);
+  res.writeHead(status, { ...headers, ...(length !== undefined && { "Content-Length": String(length) }) });
+  res.end(body);
 }

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { fail, invalidField } from "../../../contracts/errors.ts";
 import type { OrderView } from "../../../contracts/orders.ts";
-import { requestContextOf } from "../edge/request-context.ts";
+import { requestContextOf } from "../edge/request-head.ts";
 
 /** Exports that one gateway streams at once; a user has one. */
 const EXPORTS_MAX = 4;

@@ -4,7 +4,8 @@ import { BlockList, isIP } from "node:net";
 import { fail } from "../../../contracts/errors.ts";
 import { isId, newId } from "../../../lib/ids.ts";
 import { traceIdOf } from "../../../lib/tracing/index.ts";
-import type { Router } from "./router.ts";
+import type { RequestLimits } from "../limits/limits.ts";
+import type { Router } from "../routes/index.ts";
 
 /** Maximum number of header fields of a request. Node would silently drop further ones. */
 export const MAX_HEADERS = 100;
@@ -188,4 +189,33 @@ export function clientIpOf(trusted: readonly string[]): (req: IncomingMessage) =
 /** A dual-stack socket reports the IPv4 address 10.0.0.1 as `::ffff:10.0.0.1`. */
 function unmapIpv4(ip: string): string {
   return ip.startsWith("::ffff:") && isIP(ip.slice(7)) === 4 ? ip.slice(7) : ip;
+}
+
+/** The data of a request that the edge has before the request is routed. */
+export interface RequestContext {
+  requestId: string;
+  clientIp: string;
+  /** The method is HEAD. The request is routed as a GET. */
+  isHead: boolean;
+  query: Record<string, string>;
+  limits: RequestLimits;
+  /** By the monotonic clock of the process. */
+  startedMs: number;
+  /** Of the trace that the request belongs to. */
+  traceId: string;
+}
+
+// A property of the request: a WeakMap of all requests made a read about 3 of 54 us slower.
+const REQUEST_CONTEXT = Symbol("request context");
+type WithContext = IncomingMessage & { [REQUEST_CONTEXT]?: RequestContext };
+
+export function setRequestContext(req: WithContext, context: RequestContext): void {
+  req[REQUEST_CONTEXT] = context;
+}
+
+/** @throws Error for a request that did not pass through the edge */
+export function requestContextOf(req: WithContext): RequestContext {
+  const context = req[REQUEST_CONTEXT];
+  if (!context) throw new Error("the request did not pass through the edge");
+  return context;
 }

@@ -2,8 +2,22 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { fail } from "../../../contracts/errors.ts";
+import { networkOf } from "../../../lib/net/network-of.ts";
+import { nameHttpSpan, withHttpServerSpan } from "../../../lib/tracing/index.ts";
 import type { Problem } from "../answers/problem.ts";
-import { MAX_HEADERS } from "./request-head.ts";
+import { type Limiter, type LimitKey, requestLimits } from "../limits/limits.ts";
+import type { Router } from "../routes/index.ts";
+import {
+  baseHeaders,
+  type Cors,
+  MAX_HEADERS,
+  refuseOddHeaders,
+  requestContextOf,
+  requestIdOf,
+  setRequestContext,
+  targetOf,
+  traceIdFor,
+} from "./request-head.ts";
 
 const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_CONNECTIONS = 10_000;
@@ -126,4 +140,118 @@ function unreadable(code: string | undefined): Error {
   if (code === "HPE_HEADER_OVERFLOW") return fail("HEADERS_TOO_LARGE", `At most ${MAX_HEADER_BYTES} bytes.`);
   if (code === "ERR_HTTP_REQUEST_TIMEOUT") return fail("REQUEST_TOO_SLOW");
   return fail("BAD_REQUEST", "This is not HTTP/1.1.");
+}
+
+export interface RequestListenerDeps {
+  limiter: Limiter;
+  cors: Cors;
+  clientIp: (req: IncomingMessage) => string;
+  https: boolean;
+  methodsOf: Router<unknown>["methodsOf"];
+  refuse: Refuse;
+}
+
+/** Answers with a problem document when no operation is known yet. */
+export type Refuse = (
+  req: IncomingMessage,
+  res: ServerResponse,
+  error: unknown,
+  headers?: Record<string, string>,
+) => void;
+
+const READ_METHODS = ["GET", "HEAD", "OPTIONS"];
+const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/**
+ * Handles every request before routing: sets its context and the common headers, checks its headers and target, counts
+ * the limit of its address, and answers CORS preflights and OPTIONS.
+ * @param route passes the request to the router; `req.url` is then the path without the query
+ */
+export function requestListener(
+  deps: RequestListenerDeps,
+  route: (req: IncomingMessage, res: ServerResponse) => void,
+) {
+  const headers = baseHeaders(deps);
+  const handle = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
+    const requestId = requestIdOf(req);
+    setRequestContext(req, {
+      requestId,
+      traceId: nameHttpSpan(req, undefined, requestId) ?? traceIdFor(req, requestId),
+      clientIp: deps.clientIp(req),
+      isHead: req.method === "HEAD",
+      query: {},
+      limits: requestLimits(deps.limiter, !isRead(req)),
+      startedMs: performance.now(),
+    });
+    // moleculer-web copies these headers into its context, so only checked values may stay.
+    req.headers["x-request-id"] = requestId;
+    delete req.headers["x-correlation-id"];
+    res.setHeader("X-Request-Id", requestId);
+    for (const [name, value] of headers) res.setHeader(name, value);
+    try {
+      checkHeaders(req, res);
+      const { path, query } = targetOf(req.url ?? "");
+      req.url = path;
+      requestContextOf(req).query = query;
+      await countAddress(deps, req, path);
+      if (deps.cors.handle(req, res, deps.methodsOf)) return;
+      const isKnown = METHODS.includes(req.method ?? "");
+      if (!isKnown || req.method === "OPTIONS") {
+        const methods = deps.methodsOf(path);
+        const allow = { Allow: (methods.length > 0 ? methods : READ_METHODS).join(", ") };
+        if (isKnown) res.writeHead(204, allow).end();
+        else deps.refuse(req, res, fail("METHOD_NOT_ALLOWED"), allow);
+        return;
+      }
+      // Node itself omits the body of an answer to HEAD.
+      if (req.method === "HEAD") req.method = "GET";
+    } catch (error) {
+      deps.refuse(req, res, error);
+      return;
+    }
+    route(req, res);
+  };
+  return (req: IncomingMessage, res: ServerResponse): Promise<void> =>
+    withHttpServerSpan(req, res, () => handle(req, res));
+}
+
+/**
+ * Refuses ambiguous headers, and closes the connection. A proxy that reads such a request differently may also see a
+ * different end of it (request smuggling), so no further request of the connection is accepted. This must happen before
+ * the first `await`, because the next request may be in the buffer already.
+ */
+function checkHeaders(req: IncomingMessage, res: ServerResponse): void {
+  try {
+    refuseOddHeaders(req);
+  } catch (error) {
+    res.setHeader("Connection", "close");
+    requestContextOf(req).limits.defer(addressOf(req));
+    throw error;
+  }
+}
+
+/**
+ * A write of a known operation has further limits after routing; its address is counted together with them. A client
+ * whose budget is exhausted is refused here, before any other work.
+ * @throws TOO_MANY_REQUESTS
+ */
+async function countAddress(
+  { limiter, methodsOf }: RequestListenerDeps,
+  req: IncomingMessage,
+  path: string,
+): Promise<void> {
+  const { limits } = requestContextOf(req);
+  const address = addressOf(req);
+  const isKnownWrite = !isRead(req) && methodsOf(path).includes(req.method ?? "");
+  if (isKnownWrite && !limiter.isExhausted(address)) limits.defer(address);
+  else await limits.count([address]);
+}
+
+/** Reads change nothing, so their limits need no exact counting. */
+function isRead(req: IncomingMessage): boolean {
+  return req.method === "GET" || req.method === "HEAD" || req.method === "OPTIONS";
+}
+
+function addressOf(req: IncomingMessage): LimitKey {
+  return { name: "address", subject: networkOf(requestContextOf(req).clientIp) };
 }

@@ -6,8 +6,8 @@ import { orderEvent } from "../../../contracts/orders.ts";
 import type { Infer } from "../../../contracts/schema.ts";
 import type { Position } from "../../../contracts/shared.ts";
 import { SetsByKey } from "../../../lib/sets-by-key.ts";
+import { send } from "../answers/answer.ts";
 import { encoder } from "../case-mapping.ts";
-import { send } from "../edge/request-context.ts";
 
 const MAX_STREAMS = 2_000;
 const MAX_STREAMS_OF_ONE_USER = 10;

@@ -121,6 +121,36 @@ export function limiter(limits: Limits, counters: Counters, clock: Clock): Limit
   };
 }
 
+/** The limits of one request. */
+export interface RequestLimits {
+  /**
+   * Counts the request against these limits and the deferred ones in one call of the counters.
+   * @throws TOO_MANY_REQUESTS
+   */
+  count(keys: readonly LimitKey[]): Promise<void>;
+  /** Leaves a limit to the next count. */
+  defer(key: LimitKey): void;
+  /** The headers of the answer: the limits that are counted so far. */
+  headers(): Record<string, string>;
+}
+
+/** @param exact as in `Limiter.consume` */
+export function requestLimits(limiter: Limiter, exact: boolean): RequestLimits {
+  const deferred: LimitKey[] = [];
+  const counted: LimitStatus[] = [];
+  return {
+    async count(keys) {
+      const statuses = await limiter.consume([...deferred.splice(0), ...keys], exact);
+      counted.push(...statuses);
+      throwIfExceeded(statuses);
+    },
+    defer(key) {
+      deferred.push(key);
+    },
+    headers: () => limitHeaders(counted),
+  };
+}
+
 /** @throws TOO_MANY_REQUESTS with `retryAfterSeconds` if a limit is exceeded */
 export function throwIfExceeded(statuses: readonly LimitStatus[]): void {
   const exceeded = statuses.find(({ remaining }) => remaining < 0);

@@ -11,10 +11,10 @@ import { encodeAnswer, sendProblem, sendRead, sendResult } from "../answers/answ
 import { EXPORT_PAGE, type OrderExports, requireExportPeriod } from "../answers/orders-csv.ts";
 import { problemOf } from "../answers/problem.ts";
 import { cacheKeyOf, type ResponseCache } from "../answers/response-cache.ts";
-import { countRequest, requestContextOf } from "../edge/request-context.ts";
+import { requestContextOf } from "../edge/request-head.ts";
 import { type OrderStreams, orderReader, resumeVersion } from "../events/order-events.ts";
 import type { Admission, AdmittedCall } from "../limits/admission.ts";
-import { type Limiter, type LimitKey, limitHeaders } from "../limits/limits.ts";
+import type { LimitKey } from "../limits/limits.ts";
 import { BASE_PATH } from "../routes/index.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { metaOf, readRequest } from "./request.ts";
@@ -26,7 +26,6 @@ const SAMPLED_ACTIONS: ReadonlySet<string> = new Set([
 const BEARER = /^Bearer +([\w.~+/-]+=*) *$/i;
 
 export interface ServeDeps {
-  limiter: Limiter;
   admission: Admission;
   verifier: TokenVerifier;
   streams: OrderStreams;
@@ -59,77 +58,82 @@ export async function serve(deps: ServeDeps, endpoint: Endpoint, request: Routed
   log(deps.logger, endpoint, req, res);
 }
 
-async function answer(
-  deps: ServeDeps,
-  endpoint: Endpoint,
-  { req, res, ctx, inPath }: RoutedRequest,
-): Promise<void> {
+async function answer(deps: ServeDeps, endpoint: Endpoint, request: RoutedRequest): Promise<void> {
   const { route } = endpoint;
-  const { clientIp } = requestContextOf(req);
+  const { req, res, ctx, inPath } = request;
+  const { clientIp, limits } = requestContextOf(req);
   nameHttpSpan(req, BASE_PATH + route.path);
-  const limits: LimitKey[] = route.limit ? [{ name: route.limit, subject: networkOf(clientIp) }] : [];
+  const keys: LimitKey[] = route.limit ? [{ name: route.limit, subject: networkOf(clientIp) }] : [];
   const authentication = await authenticate(endpoint, req, deps.verifier).catch(async (error) => {
-    await countRequest(deps.limiter, req, limits);
+    await limits.count(keys);
     throw error;
   });
-  if (authentication) limits.push({ name: "user", subject: authentication.caller.id });
-  await countRequest(deps.limiter, req, limits);
+  if (authentication) keys.push({ name: "user", subject: authentication.caller.id });
+  await limits.count(keys);
   if (authentication) authorize(endpoint, authentication);
   const { params, raw } = await readRequest(endpoint, req, inPath);
   const meta: Meta = metaOf(endpoint, req, authentication?.token, raw);
   if (authentication && route.content === "events") {
-    const { orderId } = params as { orderId: string };
-    const subscription = {
-      orderId,
-      userId: authentication.caller.id,
-      afterVersion: resumeVersion(req.headers["last-event-id"]?.toString()),
-      ...orderReader(ctx, orderId, meta),
-    };
-    const { isHead, limitStatuses } = requestContextOf(req);
-    return await deps.streams[isHead ? "sendHeaders" : "open"](
-      subscription,
-      res,
-      limitHeaders(limitStatuses),
-    );
+    return await openStream(deps, request, authentication.caller, params, meta);
   }
+  const admit: Admit = (work) =>
+    deps.admission.run(admittedCall(endpoint, authentication?.caller, inPath, clientIp), work);
   if (authentication && route.content === "csv") {
-    const { limitStatuses } = requestContextOf(req);
-    const { id: userId, partnerId } = authentication.caller;
-    const filter = params as unknown as RoutableParams<"api.ordersCsv">;
-    requireExportPeriod(filter);
-    // The list of staff also has the orders that they made as customers.
-    const own = { ...filter, limit: EXPORT_PAGE, ...(partnerId && { partnerId }) };
-    const read = (cursor?: string) =>
-      call(ctx, "orders.list", { ...own, ...(cursor && { cursor }) }, { meta });
-    // The first page decides whether the export is admitted; later ones would break it off.
-    const admitted = admittedCall(endpoint, authentication.caller, inPath, clientIp);
-    const readPage = (cursor: string | undefined) =>
-      cursor === undefined ? deps.admission.run(admitted, read) : read(cursor);
-    return await deps.exports.send(userId, readPage, req, res, limitHeaders(limitStatuses));
+    return await sendExport(deps, request, authentication.caller, params, meta, admit);
   }
-  const callAction = () =>
-    deps.admission.run(admittedCall(endpoint, authentication?.caller, inPath, clientIp), () =>
-      ctx.call(route.action, params, { meta }),
-    );
+  const callAction = () => admit(() => ctx.call(route.action, params, { meta }));
   const key = cacheKeyOf(endpoint, authentication?.caller.role, params);
   if (key !== undefined) {
-    sendRead(
-      req,
-      res,
-      await deps.responseCache.get(key, async () => encodeAnswer(endpoint, await callAction())),
-    );
-    return;
+    const encoded = await deps.responseCache.get(key, async () => encodeAnswer(endpoint, await callAction()));
+    return sendRead(req, res, encoded);
   }
-  sendResult(
-    endpoint,
-    req,
-    res,
-    await callAction().finally(() => {
-      // A client must read its own write, also before the event about the change arrives, and also after an error:
-      // the change may have been made all the same.
-      if (route.method !== "GET") deps.responseCache.invalidate(route.action);
-    }),
-  );
+  const result = await callAction().finally(() => {
+    // A client must read its own write, also before the event about the change arrives, and also after an error: the
+    // change may have been made all the same.
+    if (route.method !== "GET") deps.responseCache.invalidate(route.action);
+  });
+  sendResult(endpoint, req, res, result);
+}
+
+/** Answers with the stream of an order's events. */
+async function openStream(
+  { streams }: ServeDeps,
+  { req, res, ctx }: RoutedRequest,
+  caller: Caller,
+  params: Record<string, unknown>,
+  meta: Meta,
+): Promise<void> {
+  const { orderId } = params as RoutableParams<"api.orderEvents">;
+  const subscription = {
+    orderId,
+    userId: caller.id,
+    afterVersion: resumeVersion(req.headers["last-event-id"]?.toString()),
+    ...orderReader(ctx, orderId, meta),
+  };
+  const { isHead, limits } = requestContextOf(req);
+  await streams[isHead ? "sendHeaders" : "open"](subscription, res, limits.headers());
+}
+
+/** Runs the work as a call of this request, if there is a place for it. */
+type Admit = <T>(work: () => Promise<T>) => Promise<T>;
+
+/** Answers with all pages of a list of orders. */
+async function sendExport(
+  { exports }: ServeDeps,
+  { req, res, ctx }: RoutedRequest,
+  { id: userId, partnerId }: Caller,
+  params: Record<string, unknown>,
+  meta: Meta,
+  admit: Admit,
+): Promise<void> {
+  const filter = params as unknown as RoutableParams<"api.ordersCsv">;
+  requireExportPeriod(filter);
+  // The list of staff also has the orders that they made as customers.
+  const own = { ...filter, limit: EXPORT_PAGE, ...(partnerId && { partnerId }) };
+  const read = (cursor?: string) => call(ctx, "orders.list", { ...own, ...(cursor && { cursor }) }, { meta });
+  // The first page decides whether the export is admitted; later ones would break it off.
+  const readPage = (cursor: string | undefined) => (cursor === undefined ? admit(read) : read(cursor));
+  await exports.send(userId, readPage, req, res, requestContextOf(req).limits.headers());
 }
 
 /** Callbacks before writes, writes before reads. A sender of callbacks is named by its path and its network. */
