@@ -1,12 +1,13 @@
 /**
  * `npm run test:containers`: builds the image, starts docker-compose.yml with its sandbox, looks at what runs, and
  * takes the scenarios through it by the published port. It needs root and Debian's docker.io, docker-compose,
- * debootstrap and iptables, and no registry: see stand-ins.ts. With --registry it takes the images that are named.
+ * debootstrap and iptables, and no registry: without --registry the digests that the files pin are removed for the run,
+ * and stand-ins.ts makes images under the remaining names. With --registry the images are those that the files name.
  */
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { parse } from "yaml";
@@ -15,13 +16,10 @@ import { eventually } from "../support/eventually.ts";
 import { startEngine } from "./engine.ts";
 import { LEAST_PORT, shareLoopback } from "./host-loopback.ts";
 import { inspectCluster, inspectImages, inspectStore, stopsInTime } from "./inspect.ts";
-import { makeStandIns } from "./stand-ins.ts";
+import { makeStandIns, standInOverrides } from "./stand-ins.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const FILES = ["docker-compose.yml", "docker-compose.sandbox.yml"].flatMap((file) => [
-  "--file",
-  join(root, file),
-]);
+const FILES = ["docker-compose.yml", "docker-compose.sandbox.yml"].map((file) => join(root, file));
 /** Keycloak's first start on two cores, and everything that waits for it. */
 const READY_TIMEOUT_MS = 600_000;
 const PORT_FROM = 8_100;
@@ -60,11 +58,21 @@ async function main(): Promise<void> {
   const engine = await startEngine();
   undo.push(() => engine.stop());
   say(`Docker ${engine.version}`);
-  if (!wants.registry) await makeStandIns(engine, say);
+  const files = [...FILES];
+  if (!wants.registry) {
+    say("stand-ins: the digests of third-party images are removed for this run");
+    await makeStandIns(engine, say);
+    for (const file of FILES) {
+      const overrides = join(folder, `stand-ins-${basename(file)}`);
+      writeFileSync(overrides, standInOverrides(file));
+      files.push(overrides);
+    }
+  }
 
   const env = await settings();
+  const named = files.flatMap((file) => ["--file", file]);
   const compose = (...words: string[]) =>
-    engine.compose(["--env-file", join(folder, ".env"), ...FILES, ...words], { cwd: root, env });
+    engine.compose(["--env-file", join(folder, ".env"), ...named, ...words], { cwd: root, env });
   const buildBeganMs = performance.now();
   // Every service has the image of the first.
   await compose("build", "keycloak", "minio", "gateway", "sandbox");

@@ -1,6 +1,7 @@
 /**
  * Images for a machine that reaches no registry. Each has the name and tag that the Dockerfile and docker-compose.yml
- * ask for, and holds the same server from a package: what is tested is our files, and that they fit real servers.
+ * name, and contains the same server from a package: the tests cover our files, and that they fit real servers. An image
+ * that is built here cannot have the digest that a file pins, so `standInOverrides` removes the digests for the run.
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -19,6 +20,7 @@ import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { parse } from "yaml";
 import { findBinaries } from "../../platform/postgres-binaries.ts";
 import { binary, type ServerName } from "../servers/binaries.ts";
 import { cacheFolder, type Engine } from "./engine.ts";
@@ -49,13 +51,41 @@ export const standIns: Record<string, StandIn> = {
   nats: { image: "nats:2.14.5-alpine", bring: server("nats-server") },
   postgres: { image: "postgres:18.7-bookworm", bring: bringPostgres },
   redis: { image: "redis:7.4.11-alpine" },
-  haproxy: { image: "haproxy:3.2.24-alpine" },
+  haproxy: { image: "haproxy:3.2.25-alpine" },
   mongo: { image: "mongo:8.0.37", bring: server("ferretdb") },
   golang: { image: `golang:${GO}-alpine`, bring: bringGo },
   alpine: { image: "alpine:3.23.5" },
   mailpit: { image: "axllent/mailpit:v1.34.0", bring: server("mailpit") },
   keycloak: { image: "quay.io/keycloak/keycloak:26.7.4", bring: server("keycloak", "keycloak.tar.gz") },
 };
+
+interface ComposeService {
+  /** Absent where the file only adds to a service of another file. */
+  image?: string;
+  build?: string | { context: string };
+}
+
+export const withoutDigest = (image: string): string => image.replace(/@sha256:[0-9a-f]{64}$/, "");
+
+/**
+ * A Compose file that is merged over `composeFile` and names the stand-ins: every third-party image of its services and
+ * of the Dockerfiles that they are built from, by its tag alone. JSON, which is YAML too.
+ */
+export function standInOverrides(composeFile: string): string {
+  const { services } = parse(readFileSync(composeFile, "utf8"), { merge: true }) as {
+    services: Record<string, ComposeService>;
+  };
+  const overrides = Object.entries(services).flatMap(([name, { image, build }]) => {
+    if (!image) return [];
+    if (!build) return [[name, { image: withoutDigest(image) }]];
+    const context = typeof build === "string" ? build : build.context;
+    const dockerfile = readFileSync(join(dirname(composeFile), context, "Dockerfile"), "utf8");
+    const bases = [...dockerfile.matchAll(/^ARG (\w+_IMAGE)=(\S+)$/gm)];
+    const args = Object.fromEntries(bases.map(([, key, base = ""]) => [key, withoutDigest(base)]));
+    return [[name, { build: { args } }]];
+  });
+  return JSON.stringify({ services: Object.fromEntries(overrides) }, undefined, 2);
+}
 
 /** Makes those that are missing or were made from other files than today's. */
 export async function makeStandIns(engine: Engine, say: (line: string) => void): Promise<void> {
