@@ -120,6 +120,21 @@ function floorViolations({ path, imports }: File): string[] {
     .map((target) => `${path} imports ${target}: nothing imports upwards`);
 }
 
+const STORE = /^services\/[^/]+\/store\//;
+const SQL = /\b(?:SELECT|INSERT INTO|DELETE FROM|UPDATE)\s+[a-z(*:$]|\.raw\(/;
+/** Loads, decides and saves an order in one transaction. It belongs to the repositories that it combines. */
+const UNIT_OF_WORK = "services/orders/store/unit-of-work.ts";
+
+function storeViolations(sources: { path: string; text: string }[]): string[] {
+  return sources
+    .filter(({ path, text }) => {
+      if (path === UNIT_OF_WORK) return false;
+      const isRepository = STORE.test(path) && path.endsWith(".repository.ts");
+      return isRepository ? !SQL.test(text) : STORE.test(path) || SQL.test(text);
+    })
+    .map(({ path }) => `${path}: a store consists of repositories, and all SQL of a service is in them`);
+}
+
 /** Every cycle of imports, as the files that it leads through. */
 function cycles(files: File[]): string[] {
   const importsOf = new Map(files.map(({ path, imports }) => [path, imports]));
@@ -203,6 +218,24 @@ describe("architecture", () => {
     expect(domains.length).toBeGreaterThan(20);
     const impure = domains.filter(({ path }) => IMPURE.test(readFileSync(join(ROOT, path), "utf8")));
     expect(impure.map(({ path }) => path)).toEqual([]);
+  });
+
+  it("has the SQL of a service in its store, and nothing else there", () => {
+    const services = files
+      .filter(({ path }) => path.startsWith("services/"))
+      .map(({ path }) => ({ path, text: readFileSync(join(ROOT, path), "utf8") }));
+    expect(services.filter(({ path }) => STORE.test(path)).length).toBeGreaterThan(30);
+    expect(storeViolations(services)).toEqual([]);
+  });
+
+  it("with SQL outside of the store, or a file without SQL in it, names each", () => {
+    const planted = [
+      { path: "services/orders/actions/queries.ts", text: "rows(db, `SELECT id FROM orders`)" },
+      { path: "services/orders/workers/refunds.ts", text: "db.raw(statement)" },
+      { path: "services/orders/store/views.ts", text: "export const view = 1;" },
+      { path: "services/orders/store/views.repository.ts", text: "export const view = 1;" },
+    ];
+    expect(storeViolations(planted)).toHaveLength(planted.length);
   });
 
   it("has no cycle of imports", () => {

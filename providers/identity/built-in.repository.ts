@@ -1,5 +1,5 @@
 import type { Bindings } from "../../lib/sql/bindings.ts";
-import type { Client, EndedSession, Grant, ProviderSession, SigningKey } from "./port.ts";
+import type { Client, Grant, ProviderSession, SigningKey } from "./port.ts";
 
 /** The database access of a provider. The caller owns the pool. */
 export interface Sql {
@@ -207,28 +207,6 @@ export async function endAllSessions(sql: Sql, accountId: string, except?: strin
     [accountId, except ?? null],
   );
   return ended.map(({ id }) => id);
-}
-
-/** Ended sessions that are not yet published to the other services. */
-export async function unpublishedSessions(
-  sql: Sql,
-  limit: number,
-  accountId?: string,
-): Promise<EndedSession[]> {
-  return sql.rows<EndedSession>(
-    `SELECT id, account_id AS user_id FROM sessions
-     WHERE NOT told AND least(ended_at, expires_at) <= now() ${accountId ? "AND account_id = ?" : ""}
-     ORDER BY least(ended_at, expires_at) LIMIT ?`,
-    [...(accountId ? [accountId] : []), limit],
-  );
-}
-
-export async function markPublished(sql: Sql, ids: readonly string[]): Promise<void> {
-  await sql.rows(
-    `UPDATE sessions SET told = true, updated_at = now() WHERE id = ANY (ARRAY(
-       SELECT id FROM sessions WHERE id = ANY(?) AND least(ended_at, expires_at) <= now() ORDER BY id FOR UPDATE))`,
-    [ids],
-  );
 }
 
 /**

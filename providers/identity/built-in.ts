@@ -13,7 +13,6 @@ import {
   endOneSession,
   insertSession,
   liveSessions,
-  markPublished,
   rotate,
   type Sql,
   saveAccount,
@@ -23,8 +22,8 @@ import {
   setEmail,
   setPasswordHash,
   sweepSessions,
-  unpublishedSessions,
 } from "./built-in.repository.ts";
+import { markPublished, unpublishedSessions } from "./ended-sessions.repository.ts";
 import { type PasswordCost, passwordHasher } from "./password-hash.ts";
 import { type Client, type Grant, IdentityError, type IdentityProvider, type IssuedTokens } from "./port.ts";
 import { isGenuine, mintRefreshToken, readRefreshToken } from "./refresh-token.ts";
@@ -174,8 +173,8 @@ export function builtInProvider(options: BuiltInOptions): BuiltInProvider {
     sessions: (userId) => liveSessions(sql, userId),
     endSession: (userId, sessionId) => endOneSession(sql, userId, sessionId),
     endSessions: (userId, except) => endAllSessions(sql, userId, except),
-    endedSessions: (limit, userId) => unpublishedSessions(sql, limit, userId),
-    markPublished: (ids) => markPublished(sql, ids),
+    endedSessions: (limit, userId) => unpublishedSessions(sql, "sessions", limit, userId),
+    markPublished: (ids) => markPublished(sql, "sessions", ids),
     remove: (userId) => deleteAccount(sql, userId),
     keys: () => keys.published(),
     ping: () => answers(sql),

@@ -5,6 +5,7 @@ import type { Clock } from "../../lib/clock.ts";
 import { DecryptionError, decrypt, type EncryptionKeys, encrypt } from "../../lib/encryption.ts";
 import { isId } from "../../lib/ids.ts";
 import type { Sql } from "./built-in.repository.ts";
+import { markPublished, unpublishedSessions } from "./ended-sessions.repository.ts";
 import {
   claimExchange,
   endAllSessions,
@@ -14,13 +15,11 @@ import {
   type KeycloakSessionRow,
   liveSessions,
   markClosed,
-  markPublished,
   releaseExchange,
   rotate,
   sessionById,
   sweepSessions,
   unclosedSessions,
-  unpublishedSessions,
 } from "./keycloak.repository.ts";
 import { deleteSession, sessionIds } from "./keycloak-accounts.ts";
 import type { KeycloakCalls } from "./keycloak-calls.ts";
@@ -182,8 +181,8 @@ export function keycloakSessions({
       return ended;
     },
 
-    endedSessions: (limit, userId) => unpublishedSessions(sql, limit, userId),
-    markPublished: (ids) => markPublished(sql, ids),
+    endedSessions: (limit, userId) => unpublishedSessions(sql, "keycloak_sessions", limit, userId),
+    markPublished: (ids) => markPublished(sql, "keycloak_sessions", ids),
     forget: (userId) => forgetSessions(sql, userId),
 
     async sweep(stopping) {

@@ -1,5 +1,5 @@
 import type { Sql } from "./built-in.repository.ts";
-import type { Client, EndedSession, ProviderSession } from "./port.ts";
+import type { Client, ProviderSession } from "./port.ts";
 
 export interface KeycloakSessionRow {
   id: string;
@@ -151,28 +151,6 @@ export async function forgetSessions(sql: Sql, accountId: string): Promise<void>
     `DELETE FROM keycloak_sessions WHERE id = ANY (ARRAY(
        SELECT id FROM keycloak_sessions WHERE account_id = ? ORDER BY id FOR UPDATE)) RETURNING id`,
     [accountId],
-  );
-}
-
-/** Ended sessions that are not yet published to the other services. */
-export async function unpublishedSessions(
-  sql: Sql,
-  limit: number,
-  accountId?: string,
-): Promise<EndedSession[]> {
-  return sql.rows<EndedSession>(
-    `SELECT id, account_id AS user_id FROM keycloak_sessions
-     WHERE NOT told AND least(ended_at, expires_at) <= now() ${accountId ? "AND account_id = ?" : ""}
-     ORDER BY least(ended_at, expires_at) LIMIT ?`,
-    [...(accountId ? [accountId] : []), limit],
-  );
-}
-
-export async function markPublished(sql: Sql, ids: readonly string[]): Promise<void> {
-  await sql.rows(
-    `UPDATE keycloak_sessions SET told = true, updated_at = now() WHERE id = ANY (ARRAY(
-       SELECT id FROM keycloak_sessions WHERE id = ANY(?) AND least(ended_at, expires_at) <= now() ORDER BY id FOR UPDATE))`,
-    [ids],
   );
 }
 

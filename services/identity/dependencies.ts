@@ -3,13 +3,18 @@ import type { Context } from "moleculer";
 import { fail, typeOf } from "../../contracts/errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { EncryptionKeys } from "../../lib/encryption.ts";
+import { tokenIssuer } from "../../lib/settings/issuer.ts";
+import type { Settings } from "../../lib/settings/settings.ts";
 import { type Database, type Db, rows } from "../../lib/sql/database.ts";
+import { AUDIENCE } from "../../mixins/caller/token-verifier.ts";
 import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import {
+  builtInProvider,
   IdentityError,
   type IdentityErrorKind,
   type IdentityProvider,
+  keycloakProvider,
   type Sql,
 } from "../../providers/identity/index.ts";
 
@@ -32,6 +37,23 @@ export interface IdentityDependencies {
 export function digestUnder(secret: string): IdentityDependencies["digest"] {
   const key = Buffer.from(hkdfSync("sha256", secret, "", "waybill identity digest", 32));
   return (...texts) => createHmac("sha256", key).update(JSON.stringify(texts)).digest("base64url");
+}
+
+/** The identity provider: Keycloak if the settings name one, otherwise the built-in one in the service's database. */
+export function providerOf(config: Settings, clock: Clock): (sql: Sql) => IdentityProvider {
+  const encryptionKeys = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
+  const issuer = tokenIssuer(config);
+  if (!config.KEYCLOAK_URL) {
+    return (sql) => builtInProvider({ sql, encryptionKeys, issuer, audience: AUDIENCE, clock });
+  }
+  const server = {
+    url: config.KEYCLOAK_URL,
+    realm: config.KEYCLOAK_REALM,
+    clientId: config.KEYCLOAK_CLIENT_ID,
+    budgetMs: config.KEYCLOAK_TIMEOUT_MS,
+    clientSecret: config.KEYCLOAK_CLIENT_SECRET ?? "", // lib/settings/required-settings.ts requires it
+  };
+  return (sql) => keycloakProvider({ ...server, sql, encryptionKeys, issuer, clock });
 }
 
 /** Gives the provider access to this service's database. Providers do not import mixins. */

@@ -28,12 +28,17 @@ import { setAvatar, updateProfile } from "./actions/profile.ts";
 import { listSessions, refresh, signIn, signOut, signOutEverywhere } from "./actions/sessions.ts";
 import { confirm, register, resendCode } from "./actions/sign-up.ts";
 import * as users from "./actions/users.ts";
-import { digestUnder, type IdentityDependencies, providerSql, toFailure } from "./dependencies.ts";
+import {
+  digestUnder,
+  type IdentityDependencies,
+  providerOf,
+  providerSql,
+  toFailure,
+} from "./dependencies.ts";
 import { canChangeAudit } from "./store/audit.repository.ts";
-import { profileView } from "./store/messages.ts";
-import { ownProfileReader } from "./store/own-profile.ts";
 import { profileById } from "./store/profiles.repository.ts";
-import { providerOf } from "./store/provider.ts";
+import { profileView } from "./use-cases/messages.ts";
+import { ownProfileReader } from "./use-cases/own-profile.ts";
 import { sweep } from "./workers/sweep.ts";
 
 const SWEEP_INTERVAL_MS = 300_000;

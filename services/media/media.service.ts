@@ -13,7 +13,7 @@ import { openStorage, type Storage, StorageError } from "../../providers/storage
 import * as avatars from "./actions/avatars.ts";
 import * as proofs from "./actions/proofs.ts";
 import type { MediaDependencies } from "./dependencies.ts";
-import { pruneProofs } from "./store/images.ts";
+import { pruneProofs } from "./use-cases/images.ts";
 
 /** Decoding a large picture takes 100 MB, so only two run at once. The queue is short enough to answer in time. */
 const BULKHEAD = { enabled: true, concurrency: 2, maxQueueSize: 16 };

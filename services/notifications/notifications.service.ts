@@ -24,7 +24,7 @@ import { createTemplate, listTemplates, type TemplateDeps, updateTemplate } from
 import { listHistory, notificationDocuments } from "./projections/history.ts";
 import { countDeferred } from "./store/deferred.repository.ts";
 import { devicesOf } from "./store/devices.repository.ts";
-import { templateOverrides } from "./store/template-overrides.ts";
+import { templateOverrides } from "./use-cases/template-overrides.ts";
 import { queueDue } from "./workers/deferred.ts";
 import { PUSH_BREAKER, PUSH_CONCURRENCY } from "./workers/delivery.ts";
 import { handlers } from "./workers/event-handlers.ts";

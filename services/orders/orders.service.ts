@@ -32,7 +32,7 @@ import { liveUpdates } from "./projections/live-updates.ts";
 import { orderProjections, projectionHandlers } from "./projections/projections.ts";
 import { countOrders } from "./store/order-lists.repository.ts";
 import { countOverduePolls } from "./store/reconciliation.repository.ts";
-import { type ReadDependencies, shownOrderReader } from "./store/shown-orders.ts";
+import { type ReadDependencies, shownOrderReader } from "./use-cases/shown-orders.ts";
 import { accountHandlers } from "./workers/account-events.ts";
 import { applyDeadlines } from "./workers/deadlines.ts";
 import { eraseCustomers } from "./workers/erasure.ts";

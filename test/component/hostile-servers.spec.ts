@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
+import { newSecret } from "../../lib/webhook-signature.ts";
 import { BankError, openBank } from "../../providers/banks/index.ts";
 import { smtp } from "../../providers/email/smtp.ts";
 import { keycloakCalls } from "../../providers/identity/keycloak-calls.ts";
@@ -12,8 +13,7 @@ import { sandboxPush } from "../../providers/push/sandbox.ts";
 import { webPush } from "../../providers/push/webpush.ts";
 import { StorageError } from "../../providers/storage/port.ts";
 import { s3Storage } from "../../providers/storage/s3.ts";
-import { encryptSecret } from "../../services/partners/store/webhook-secrets.ts";
-import { newSecret } from "../../services/partners/store/webhook-signature.ts";
+import { encryptSecret } from "../../services/partners/use-cases/webhook-secrets.ts";
 import { attemptDelivery } from "../../services/partners/workers/webhook-attempt.ts";
 import { apnsSettings } from "../support/apns-server.ts";
 import { eventually } from "../support/eventually.ts";

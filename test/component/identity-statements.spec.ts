@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { type Database, type Db, rows, type Transaction } from "../../lib/sql/database.ts";
 import * as accounts from "../../providers/identity/built-in.repository.ts";
+import * as sessions from "../../providers/identity/ended-sessions.repository.ts";
 import type { IdentityDependencies } from "../../services/identity/dependencies.ts";
-import { withAddressDigestLock } from "../../services/identity/store/address-lock.ts";
 import * as audit from "../../services/identity/store/audit.repository.ts";
 import * as codes from "../../services/identity/store/codes.repository.ts";
 import * as undos from "../../services/identity/store/email-undos.repository.ts";
@@ -11,6 +11,7 @@ import * as erasures from "../../services/identity/store/erasures.repository.ts"
 import * as invitations from "../../services/identity/store/invitations.repository.ts";
 import * as limits from "../../services/identity/store/limits.repository.ts";
 import * as profiles from "../../services/identity/store/profiles.repository.ts";
+import { withAddressDigestLock } from "../../services/identity/use-cases/address-lock.ts";
 import { eventually } from "../support/eventually.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 import { statementsOf } from "../support/statements.ts";
@@ -1021,15 +1022,15 @@ describe("an account of the built-in provider", () => {
       await set(trx, now, "ended_at = now()");
       await set(trx, theirs, `ended_at = ${at(-86_403)}`);
       const untold = async (limit: number, id?: string) =>
-        (await accounts.unpublishedSessions(sql, limit, id)).map((each) => each.id);
+        (await sessions.unpublishedSessions(sql, "sessions", limit, id)).map((each) => each.id);
       expect(await untold(9)).toEqual([theirs, out, ended, now]);
       expect(await untold(2, one.id)).toEqual([out, ended]);
       expect(await accounts.sweepSessions(sql, 9)).toBe(0);
-      await accounts.markPublished(sql, [theirs, out, ended, running]);
+      await sessions.markPublished(sql, "sessions", [theirs, out, ended, running]);
       expect(await untold(9)).toEqual([now]);
       await set(trx, running, "ended_at = now()");
       expect(await untold(9)).toHaveLength(2);
-      await accounts.markPublished(sql, [now, running]);
+      await sessions.markPublished(sql, "sessions", [now, running]);
       expect(await untold(9)).toEqual([]);
       expect(await accounts.sweepSessions(sql, 2)).toBe(2);
       expect(await accounts.sessionById(sql, ended, 1)).toBeDefined();

@@ -1,16 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { type Database, rows } from "../../lib/sql/database.ts";
-import {
-  insertSession,
-  sweepSessions,
-  unpublishedSessions,
-} from "../../providers/identity/built-in.repository.ts";
+import { insertSession, sweepSessions } from "../../providers/identity/built-in.repository.ts";
+import { unpublishedSessions } from "../../providers/identity/ended-sessions.repository.ts";
 import {
   insertSession as insertKeycloakSession,
   sweepSessions as sweepKeycloakSessions,
   unclosedSessions,
-  unpublishedSessions as untoldKeycloakSessions,
 } from "../../providers/identity/keycloak.repository.ts";
 import { providerSql } from "../../services/identity/dependencies.ts";
 import { sweepCodes } from "../../services/identity/store/codes.repository.ts";
@@ -77,9 +73,12 @@ describe("a sweep of identity, among rows that are still needed", () => {
     ["registrations", (on) => unconfirmedProfiles(on, 7, BATCH)],
     ["erasures", (on) => pendingErasures(on, BATCH)],
     ["addresses that may be undone", (on) => sweepUndos(on, BATCH)],
-    ["grants that the provider is to be told of", (on) => pendingGrants(on, BATCH)],
-    ["sessions whose end is to be told", (on) => unpublishedSessions(sqlOf(on), BATCH)],
-    ["Keycloak's sessions whose end is to be told", (on) => untoldKeycloakSessions(sqlOf(on), BATCH)],
+    ["grants that the provider does not have yet", (on) => pendingGrants(on, BATCH)],
+    ["ended sessions that are not published", (on) => unpublishedSessions(sqlOf(on), "sessions", BATCH)],
+    [
+      "ended sessions of Keycloak that are not published",
+      (on) => unpublishedSessions(sqlOf(on), "keycloak_sessions", BATCH),
+    ],
     ["sessions to be closed at Keycloak", (on) => unclosedSessions(sqlOf(on), BATCH)],
   ])("of %s, reads what is due and nothing else", async (_name, sweep) => {
     const { pages, scanned, text } = await explain(db, sweep);

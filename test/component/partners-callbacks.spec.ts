@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/glo
 import type { Params } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
 import { newId } from "../../lib/ids.ts";
-import { signedHeaders } from "../../services/partners/store/webhook-signature.ts";
+import { signedHeaders } from "../../lib/webhook-signature.ts";
 import { type PartnersHarness, startPartners } from "../support/partners.ts";
 
 type Callback = Params<"orders.applyPartnerCallback">;

@@ -29,8 +29,8 @@ import {
   dueBanks,
 } from "../../services/orders/store/reconciliation.repository.ts";
 import { orderRetentions } from "../../services/orders/workers/retention.ts";
-import { deadWebhooks } from "../../services/partners/actions/dead-letters.ts";
 import { findOrphanedReservation } from "../../services/partners/store/reservations.repository.ts";
+import { deadWebhooks } from "../../services/partners/store/webhook-deliveries.repository.ts";
 import { claimAttempts } from "../../services/partners/store/webhook-queue.repository.ts";
 import { partnerRetentions } from "../../services/partners/workers/retention.ts";
 import { LOAD_TIMEOUT_MS, PLAN_ROWS, type PlanBench, planBench } from "../support/plans.ts";

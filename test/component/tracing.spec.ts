@@ -14,7 +14,7 @@ import {
   withHttpServerSpan,
 } from "../../lib/tracing/index.ts";
 import { tracing } from "../../mixins/tracing/tracing.middleware.ts";
-import { actorInTrace, inOrderTrace } from "../../services/orders/store/order-trace.ts";
+import { actorInTrace, inOrderTrace } from "../../services/orders/use-cases/order-trace.ts";
 import { cluster, offeredBy, probeService } from "../support/bridge.ts";
 import { eventually } from "../support/eventually.ts";
 import { type RecordedSpan, recordSpans, titleOf } from "../support/spans.ts";

@@ -75,16 +75,19 @@ export function standInOverrides(composeFile: string): string {
   const { services } = parse(readFileSync(composeFile, "utf8"), { merge: true }) as {
     services: Record<string, ComposeService>;
   };
-  const overrides = Object.entries(services).flatMap(([name, { image, build }]) => {
-    if (!image) return [];
-    if (!build) return [[name, { image: withoutDigest(image) }]];
-    const context = typeof build === "string" ? build : build.context;
-    const dockerfile = readFileSync(join(dirname(composeFile), context, "Dockerfile"), "utf8");
-    const bases = [...dockerfile.matchAll(/^ARG (\w+_IMAGE)=(\S+)$/gm)];
-    const args = Object.fromEntries(bases.map(([, key, base = ""]) => [key, withoutDigest(base)]));
-    return [[name, { build: { args } }]];
-  });
-  return JSON.stringify({ services: Object.fromEntries(overrides) }, undefined, 2);
+  const overrides: Record<string, object> = {};
+  for (const [name, { image, build }] of Object.entries(services)) {
+    if (build) {
+      const context = typeof build === "string" ? build : build.context;
+      const dockerfile = readFileSync(join(dirname(composeFile), context, "Dockerfile"), "utf8");
+      const bases = [...dockerfile.matchAll(/^ARG (\w+_IMAGE)=(\S+)$/gm)];
+      const args = Object.fromEntries(bases.map(([, key, base = ""]) => [key, withoutDigest(base)]));
+      overrides[name] = { build: { args } };
+    } else if (image) {
+      overrides[name] = { image: withoutDigest(image) };
+    }
+  }
+  return JSON.stringify({ services: overrides }, undefined, 2);
 }
 
 /** Makes those that are missing or were made from other files than today's. */

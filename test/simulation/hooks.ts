@@ -13,7 +13,7 @@ const stores = [
   ["services/partners/store/reservations.repository.ts", "reservations.ts"],
   ["services/partners/store/partners.repository.ts", "partners.ts"],
   ["services/partners/store/products.repository.ts", "products.ts"],
-  ["services/partners/store/enqueue-webhooks.ts", "announce.ts"],
+  ["services/partners/use-cases/enqueue-webhooks.ts", "announce.ts"],
   ["mixins/outbox/outbox.repository.ts", "outbox.ts"],
   ["mixins/outbox/replay.repository.ts", "replay.ts"],
   ["mixins/consumer/inbox.repository.ts", "inbox.ts"],

@@ -6,7 +6,7 @@ import {
   type SignedHeaders,
   signedHeaders,
   verifiedMessageId,
-} from "../../services/partners/store/webhook-signature.ts";
+} from "../../lib/webhook-signature.ts";
 
 const MUTATIONS = 10_000;
 const nowMs = Date.parse("2026-11-22T10:00:00Z");

@@ -5,10 +5,10 @@ import { isId } from "../../../lib/ids.ts";
 import type { Transaction } from "../../../lib/sql/database.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
 import { DEFAULT_LANGUAGE } from "../domain/profile-fields.ts";
-import { withAddressLock } from "../store/address-lock.ts";
 import { addAudit, addRemoteAudit, auditPage } from "../store/audit.repository.ts";
-import { userMessage } from "../store/messages.ts";
 import { profileByEmail, saveNewProfile } from "../store/profiles.repository.ts";
+import { withAddressLock } from "../use-cases/address-lock.ts";
+import { userMessage } from "../use-cases/messages.ts";
 import { openAccount } from "./invitations.ts";
 
 const PAGE_SIZE = 50;

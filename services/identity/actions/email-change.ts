@@ -7,19 +7,19 @@ import type { Caller } from "../../../contracts/meta.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import { type IdentityDependencies, isKind } from "../dependencies.ts";
 import { refuseCommonPassword } from "../domain/password-policy.ts";
-import { withAddressLock } from "../store/address-lock.ts";
 import { addAudit } from "../store/audit.repository.ts";
 import type { CodeKey } from "../store/codes.repository.ts";
-import { checkCode, invalidCode } from "../store/codes.ts";
 import { findUndo, insertUndo, useUndo } from "../store/email-undos.repository.ts";
-import { mailMessage, profileView, userMessage } from "../store/messages.ts";
-import { ownProfile } from "../store/own-profile.ts";
 import {
   applyPendingEmail,
   profileByEmail,
   profileById,
   restoreEmail,
 } from "../store/profiles.repository.ts";
+import { withAddressLock } from "../use-cases/address-lock.ts";
+import { checkCode, invalidCode } from "../use-cases/codes.ts";
+import { mailMessage, profileView, userMessage } from "../use-cases/messages.ts";
+import { ownProfile } from "../use-cases/own-profile.ts";
 import { eraseUnconfirmed } from "../workers/erasure.ts";
 import { endSessions } from "./sessions.ts";
 

@@ -11,7 +11,6 @@ import type { Grant } from "../../../providers/identity/index.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
 import { refuseCommonPassword } from "../domain/password-policy.ts";
 import { DEFAULT_LANGUAGE } from "../domain/profile-fields.ts";
-import { withAddressLock } from "../store/address-lock.ts";
 import { addAudit } from "../store/audit.repository.ts";
 import {
   acceptInvitationRow,
@@ -24,8 +23,6 @@ import {
   renewInvitation,
   withdrawInvitationRow,
 } from "../store/invitations.repository.ts";
-import { consumeMailLimitOfUser } from "../store/limits.ts";
-import { mailMessage, userMessage } from "../store/messages.ts";
 import {
   type ProfileRow,
   profileByEmail,
@@ -33,6 +30,9 @@ import {
   saveNewProfile,
   setProfileGrant,
 } from "../store/profiles.repository.ts";
+import { withAddressLock } from "../use-cases/address-lock.ts";
+import { consumeMailLimitOfUser } from "../use-cases/limits.ts";
+import { mailMessage, userMessage } from "../use-cases/messages.ts";
 import { registerAccount } from "../workers/erasure.ts";
 import { requirePassword } from "./passwords.ts";
 import { endSessions } from "./sessions.ts";

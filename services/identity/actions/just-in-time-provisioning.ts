@@ -4,8 +4,8 @@ import type { IdentityDependencies } from "../dependencies.ts";
 import { DEFAULT_LANGUAGE, storableName } from "../domain/profile-fields.ts";
 import { addAudit } from "../store/audit.repository.ts";
 import { isErased } from "../store/erasures.repository.ts";
-import { deviceMessage, userMessage } from "../store/messages.ts";
 import { profileById, saveNewProfile, setProfileGrant, takePushToken } from "../store/profiles.repository.ts";
+import { deviceMessage, userMessage } from "../use-cases/messages.ts";
 import { publishConfirmed } from "./sign-up.ts";
 
 const NAMES = { customer: "Customer", deliverer: "Deliverer", partner: "Partner", admin: "Admin" } as const;

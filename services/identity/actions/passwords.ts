@@ -6,13 +6,13 @@ import type { IdentityDependencies } from "../dependencies.ts";
 import { refuseCommonPassword } from "../domain/password-policy.ts";
 import { addAudit } from "../store/audit.repository.ts";
 import type { CodeKey } from "../store/codes.repository.ts";
-import { checkCode, invalidCode, issueCode } from "../store/codes.ts";
 import { resetAllowances } from "../store/limits.repository.ts";
-import { consumeMailLimit, limitedPasswordTry, PASSWORD_TRIES, requesterOf } from "../store/limits.ts";
-import { mailMessage } from "../store/messages.ts";
-import { ownProfile } from "../store/own-profile.ts";
 import { type ProfileRow, profileByEmail } from "../store/profiles.repository.ts";
-import { sendUniformly } from "../store/send-uniformly.ts";
+import { checkCode, invalidCode, issueCode } from "../use-cases/codes.ts";
+import { consumeMailLimit, limitedPasswordTry, PASSWORD_TRIES, requesterOf } from "../use-cases/limits.ts";
+import { mailMessage } from "../use-cases/messages.ts";
+import { ownProfile } from "../use-cases/own-profile.ts";
+import { sendUniformly } from "../use-cases/send-uniformly.ts";
 import { endSessions } from "./sessions.ts";
 
 /** Sends a code to an address with an account. The answer is the same for every address. @throws TOO_MANY_REQUESTS */

@@ -5,11 +5,11 @@ import type { Caller } from "../../../contracts/meta.ts";
 import { isEmptyChange } from "../../../lib/changes.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
 import { checkBirthDate } from "../domain/profile-fields.ts";
-import { issueCode } from "../store/codes.ts";
-import { consumeMailLimitOfUser } from "../store/limits.ts";
-import { deviceMessage, mailMessage, profileView, userMessage } from "../store/messages.ts";
-import { ownProfile } from "../store/own-profile.ts";
 import { profileByEmail, profileById, setAvatarRow, updateProfileRow } from "../store/profiles.repository.ts";
+import { issueCode } from "../use-cases/codes.ts";
+import { consumeMailLimitOfUser } from "../use-cases/limits.ts";
+import { deviceMessage, mailMessage, profileView, userMessage } from "../use-cases/messages.ts";
+import { ownProfile } from "../use-cases/own-profile.ts";
 import { emailChangeCode } from "./email-change.ts";
 import { requirePassword } from "./passwords.ts";
 

@@ -6,8 +6,8 @@ import type { Client, IssuedTokens } from "../../../providers/identity/index.ts"
 import { broadcastRevoked, type IdentityDependencies, isKind } from "../dependencies.ts";
 import { addAudit } from "../store/audit.repository.ts";
 import { withdrawInvitations } from "../store/invitations.repository.ts";
-import { limitedPasswordTry } from "../store/limits.ts";
 import { profileById } from "../store/profiles.repository.ts";
+import { limitedPasswordTry } from "../use-cases/limits.ts";
 import { publishEndedSessions } from "../workers/ended-sessions.ts";
 import { provisionJustInTime } from "./just-in-time-provisioning.ts";
 

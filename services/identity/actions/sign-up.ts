@@ -5,8 +5,9 @@ import type { Db, Transaction } from "../../../lib/sql/database.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
 import { refuseCommonPassword } from "../domain/password-policy.ts";
 import { checkBirthDate, DEFAULT_LANGUAGE } from "../domain/profile-fields.ts";
-import { withAddressLock } from "../store/address-lock.ts";
 import { type CodeKey, deleteCode } from "../store/codes.repository.ts";
+import { confirmProfile, profileByEmail, saveNewProfile } from "../store/profiles.repository.ts";
+import { withAddressLock } from "../use-cases/address-lock.ts";
 import {
   type CheckedCode,
   checkCode,
@@ -14,11 +15,10 @@ import {
   issueCode,
   reissueCode,
   subjectOf,
-} from "../store/codes.ts";
-import { consumeMailLimit, requesterOf } from "../store/limits.ts";
-import { mailMessage, userMessage } from "../store/messages.ts";
-import { confirmProfile, profileByEmail, saveNewProfile } from "../store/profiles.repository.ts";
-import { sendUniformly } from "../store/send-uniformly.ts";
+} from "../use-cases/codes.ts";
+import { consumeMailLimit, requesterOf } from "../use-cases/limits.ts";
+import { mailMessage, userMessage } from "../use-cases/messages.ts";
+import { sendUniformly } from "../use-cases/send-uniformly.ts";
 import { registerAccount } from "../workers/erasure.ts";
 
 /** How long a registration waits for its code. After that the user registers again. */

@@ -6,9 +6,7 @@ import { isId } from "../../../lib/ids.ts";
 import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { Grant } from "../../../providers/identity/index.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
-import { withAddressDigestLock, withAddressLock } from "../store/address-lock.ts";
 import { addAudit, auditOf } from "../store/audit.repository.ts";
-import { accountView, userMessage } from "../store/messages.ts";
 import {
   type ProfileRow,
   profileById,
@@ -17,6 +15,8 @@ import {
   suspendProfile,
 } from "../store/profiles.repository.ts";
 import { MATCHES_MAX, matchingUsers, type UserPlace, usersPage } from "../store/users.repository.ts";
+import { withAddressDigestLock, withAddressLock } from "../use-cases/address-lock.ts";
+import { accountView, userMessage } from "../use-cases/messages.ts";
 import { describeGrant, grantFor } from "./invitations.ts";
 import { endSession, endSessions } from "./sessions.ts";
 

@@ -2,7 +2,6 @@ import { message } from "../../../contracts/messages.ts";
 import { tryEach } from "../../../lib/try-each.ts";
 import type { NewAccount } from "../../../providers/identity/index.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
-import { withAddressDigestLock, withAddressLock } from "../store/address-lock.ts";
 import { addAudit } from "../store/audit.repository.ts";
 import {
   deleteErasure,
@@ -18,6 +17,7 @@ import {
   type ProfileRow,
   unconfirmedProfiles,
 } from "../store/profiles.repository.ts";
+import { withAddressDigestLock, withAddressLock } from "../use-cases/address-lock.ts";
 
 const BATCH = 100;
 /** An unconfirmed registration is deleted after this time without a change. */

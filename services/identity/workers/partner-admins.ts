@@ -1,8 +1,6 @@
 import { tryEach } from "../../../lib/try-each.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
-import { withAddressLock } from "../store/address-lock.ts";
 import { addAudit } from "../store/audit.repository.ts";
-import { userMessage } from "../store/messages.ts";
 import {
   deletePendingGrant,
   type PendingGrant,
@@ -10,6 +8,8 @@ import {
   profileById,
   setProfileGrant,
 } from "../store/profiles.repository.ts";
+import { withAddressLock } from "../use-cases/address-lock.ts";
+import { userMessage } from "../use-cases/messages.ts";
 
 const BATCH = 100;
 

@@ -3,7 +3,7 @@ import { typeOf } from "../../../contracts/errors.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import type { MediaDependencies } from "../dependencies.ts";
-import { avatarKey, IMAGE_TYPE } from "../store/images.ts";
+import { avatarKey, IMAGE_TYPE } from "../use-cases/images.ts";
 import { reencode } from "./image.ts";
 import { etagOf, imageView } from "./views.ts";
 

@@ -4,7 +4,7 @@ import type { Ctx } from "../../../contracts/meta.ts";
 import { derivedId, isId } from "../../../lib/ids.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import type { MediaDependencies } from "../dependencies.ts";
-import { IMAGE_TYPE, proofKey } from "../store/images.ts";
+import { IMAGE_TYPE, proofKey } from "../use-cases/images.ts";
 import { reencode } from "./image.ts";
 import { imageView } from "./views.ts";
 

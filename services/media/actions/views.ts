@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
 import type { Result } from "../../../contracts/actions.ts";
 import { fail } from "../../../contracts/errors.ts";
-import { IMAGE_TYPE } from "../store/images.ts";
+import { IMAGE_TYPE } from "../use-cases/images.ts";
 
 const ETAG_LENGTH = 32;
 

@@ -12,7 +12,6 @@ import type { Outbox } from "../../../mixins/outbox/outbox.mixin.ts";
 import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
 import type { PushProvider } from "../../../providers/push/index.ts";
-import { aadOf, type SettingsByProvider, settingsOf } from "../store/agent-settings.ts";
 import {
   type AgentRow,
   allAgents,
@@ -20,6 +19,7 @@ import {
   lockAgent,
   replaceAgent,
 } from "../store/agents.repository.ts";
+import { aadOf, type SettingsByProvider, settingsOf } from "../use-cases/agent-settings.ts";
 
 type Providers = ReadonlyMap<string, PushProvider>;
 type SettingsList = Params<"notifications.createAgent">["settings"];

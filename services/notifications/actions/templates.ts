@@ -20,7 +20,6 @@ import type { Template } from "../domain/templates/catalogue.ts";
 import { channelsOf, placeholdersByEvent } from "../domain/templates/placeholders.ts";
 import { builtIn, builtInLanguages } from "../domain/templates/render.ts";
 import { exampleValues, problemsOf, renderTemplate, textOf } from "../domain/templates/render-template.ts";
-import type { TemplateOverrides } from "../store/template-overrides.ts";
 import {
   allTemplates,
   hasCapacity,
@@ -30,6 +29,7 @@ import {
   replaceTemplate,
   type TemplateRow,
 } from "../store/templates.repository.ts";
+import type { TemplateOverrides } from "../use-cases/template-overrides.ts";
 
 const LIMIT_DEFAULT = 20;
 const PREVIEW_TITLE_MAX = 200;

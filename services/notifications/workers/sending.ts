@@ -14,7 +14,6 @@ import type { Sender } from "../dependencies.ts";
 import { deferredUntil } from "../domain/quiet-hours.ts";
 import type { RenderedText } from "../domain/templates/render.ts";
 import type { NotificationDocument } from "../projections/history.ts";
-import { openSender } from "../store/agent-settings.ts";
 import { type Deferral, defer, deleteDeferral } from "../store/deferred.repository.ts";
 import { channelsOf, lockDevicesOf, recordTokenFailure, removeToken } from "../store/devices.repository.ts";
 import {
@@ -24,7 +23,8 @@ import {
   savePass,
   storeNotification,
 } from "../store/notifications.repository.ts";
-import type { TemplateOverrides } from "../store/template-overrides.ts";
+import { openSender } from "../use-cases/agent-settings.ts";
+import type { TemplateOverrides } from "../use-cases/template-overrides.ts";
 import { type DeliveryDeps, type DeliveryResult, deliver, type TokenFailure } from "./delivery.ts";
 
 export interface SendingDeps extends DeliveryDeps {

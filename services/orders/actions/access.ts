@@ -5,8 +5,8 @@ import { callerOf } from "../../../mixins/caller/caller.ts";
 import { partOfRequestTimeout } from "../../../mixins/retry-deadline/request-timeout.ts";
 import type { Actor } from "../domain/order-model.ts";
 import type { Owner } from "../store/order-lists.repository.ts";
-import { actorInTrace } from "../store/order-trace.ts";
 import type { Reader, Viewer } from "../store/orders.repository.ts";
+import { actorInTrace } from "../use-cases/order-trace.ts";
 
 /** Short enough to leave time for the order's own transaction. */
 const LOOKUP_TIMEOUT_MS = 500;

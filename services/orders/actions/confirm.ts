@@ -14,7 +14,6 @@ import type { OrdersDependencies, RegisteredBank } from "../dependencies.ts";
 import { confirm } from "../domain/order-customer.ts";
 import type { Actor, Decision, Order } from "../domain/order-model.ts";
 import { numberCandidates } from "../domain/order-number.ts";
-import { actorInTrace } from "../store/order-trace.ts";
 import {
   findOrder,
   insertOrder,
@@ -22,6 +21,7 @@ import {
   nowAndNumber,
   saveCheckoutUrl,
 } from "../store/orders.repository.ts";
+import { actorInTrace } from "../use-cases/order-trace.ts";
 
 /** The time limit of a confirmation in this service. The gateway's own limit for a request is longer. */
 const TIMEOUT_MS = 1_300;

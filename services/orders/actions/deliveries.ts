@@ -10,9 +10,9 @@ import { assign, deliver, failDelivery, release, WRONG_PINS_MAX } from "../domai
 import type { Order } from "../domain/order-model.ts";
 import { isFormerDeliverer } from "../store/former-deliverers.repository.ts";
 import { poolOrders } from "../store/order-lists.repository.ts";
-import { actorInTrace } from "../store/order-trace.ts";
 import { findOrder, type LoadedOrder, savePosition } from "../store/orders.repository.ts";
 import { changeOrder } from "../store/unit-of-work.ts";
+import { actorInTrace } from "../use-cases/order-trace.ts";
 import { viewFor, viewOf } from "./views.ts";
 
 const POOL_LIMIT_DEFAULT = 20;

@@ -3,7 +3,7 @@ import type { Ctx } from "../../../contracts/meta.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { type DisputeRow, disputesBefore } from "../store/disputes.repository.ts";
-import { beforeOf, pageOf } from "../store/pages.ts";
+import { beforeOf, pageOf } from "./pages.ts";
 
 export async function listDisputes(
   { postgres }: OrdersDependencies,

@@ -4,9 +4,9 @@ import { isoTime, momentOf } from "../../../lib/clock.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { applyPartnerReport } from "../domain/order-partner.ts";
-import { actorInTrace, inOrderTrace } from "../store/order-trace.ts";
 import { insertCallback } from "../store/orders.repository.ts";
 import { loadOrder, retryOnConflict, saveDecision } from "../store/unit-of-work.ts";
+import { actorInTrace, inOrderTrace } from "../use-cases/order-trace.ts";
 
 /**
  * Commits a partner's callback together with its effect; Partners has verified it. A repeat has no effect.

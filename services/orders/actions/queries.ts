@@ -29,13 +29,13 @@ import {
   type OrderFilter,
 } from "../store/order-search.repository.ts";
 import { databaseNowMs, findOrder, findPosition } from "../store/orders.repository.ts";
-import { beforeOf, pageOf } from "../store/pages.ts";
 import { receiptsOf, refundsOf } from "../store/payments.repository.ts";
 import { reconciliationOf } from "../store/reconciliation.repository.ts";
 import type { ShownOrder } from "../store/shown-orders.repository.ts";
-import type { ReadDependencies } from "../store/shown-orders.ts";
+import type { ReadDependencies } from "../use-cases/shown-orders.ts";
 import { ownerOf, readerOf } from "./access.ts";
 import { disputeView } from "./disputes.ts";
+import { beforeOf, pageOf } from "./pages.ts";
 import { firstName, viewFor, viewOf } from "./views.ts";
 
 const LIST_LIMIT_DEFAULT = 20;

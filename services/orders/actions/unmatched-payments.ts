@@ -13,8 +13,6 @@ import type { OrdersDependencies } from "../dependencies.ts";
 import { refundRequested } from "../domain/order-messages.ts";
 import type { Refund } from "../domain/order-model.ts";
 import { applyPayment, canCount, retryFailedRefund } from "../domain/order-payment.ts";
-import { actorInTrace } from "../store/order-trace.ts";
-import { beforeOf, pageOf } from "../store/pages.ts";
 import { insertRefunds } from "../store/payments.repository.ts";
 import { loadOrder, retryOnConflict, saveDecision } from "../store/unit-of-work.ts";
 import {
@@ -26,6 +24,8 @@ import {
   type UnmatchedRow,
   unmatchedPayments,
 } from "../store/unmatched-payments.repository.ts";
+import { actorInTrace } from "../use-cases/order-trace.ts";
+import { beforeOf, pageOf } from "./pages.ts";
 import { viewOf } from "./views.ts";
 
 const REASON_MAX_LENGTH = 500;

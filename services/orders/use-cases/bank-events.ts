@@ -8,7 +8,6 @@ import type { OrdersDependencies } from "../dependencies.ts";
 import { paymentMessage, refundRequested } from "../domain/order-messages.ts";
 import type { Order, Payment, Refund } from "../domain/order-model.ts";
 import { applyPayment, canCount } from "../domain/order-payment.ts";
-import { actorInTrace, inOrderTrace } from "../store/order-trace.ts";
 import { findOrder, type LoadedOrder } from "../store/orders.repository.ts";
 import {
   findReceipt,
@@ -19,6 +18,7 @@ import {
 } from "../store/payments.repository.ts";
 import { retryOnConflict, saveDecision } from "../store/unit-of-work.ts";
 import { recordDispute } from "./dispute-reports.ts";
+import { actorInTrace, inOrderTrace } from "./order-trace.ts";
 import { recordRefundReport } from "./refund-settlement.ts";
 
 /**

@@ -7,10 +7,10 @@ import { refundCompleted, refundFailed } from "../domain/order-messages.ts";
 import type { Refund } from "../domain/order-model.ts";
 import { applyRefundEnd } from "../domain/order-payment.ts";
 import { withRefundReopened } from "../domain/order-refund.ts";
-import { inOrderTrace } from "../store/order-trace.ts";
 import { lockOrder } from "../store/orders.repository.ts";
 import { endRefund, findRefund, type RefundEnd } from "../store/payments.repository.ts";
 import { loadOrder, saveDecision } from "../store/unit-of-work.ts";
+import { inOrderTrace } from "./order-trace.ts";
 
 /** The maximum length of a refund's stored error, in characters. */
 export const REFUND_ERROR_MAX_LENGTH = 500;

@@ -8,8 +8,8 @@ import {
   ordersInDelivery,
   removeFormerDeliverer,
 } from "../store/former-deliverers.repository.ts";
-import { inOrderTrace } from "../store/order-trace.ts";
 import { loadOrder, saveDecision } from "../store/unit-of-work.ts";
+import { inOrderTrace } from "../use-cases/order-trace.ts";
 
 type Deps = Pick<OrdersDependencies, "outbox" | "wakeRefunds">;
 

@@ -11,9 +11,9 @@ import {
   noticeProblemOf,
   recordDeadlineFailure,
 } from "../store/deadlines.repository.ts";
-import { actorInTrace, inOrderTrace } from "../store/order-trace.ts";
 import { findPosition } from "../store/orders.repository.ts";
 import { loadOrder, saveDecision } from "../store/unit-of-work.ts";
+import { actorInTrace, inOrderTrace } from "../use-cases/order-trace.ts";
 
 const BATCH = 50;
 /** The delay before a failed deadline is retried: the first one, and the maximum. */

@@ -1,9 +1,9 @@
 import type { Handlers } from "../../../mixins/consumer/handlers.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { applyNotice } from "../domain/order-partner.ts";
-import { inOrderTrace } from "../store/order-trace.ts";
 import { findOrder, lockOrder } from "../store/orders.repository.ts";
 import { isConflict, saveDecision } from "../store/unit-of-work.ts";
+import { inOrderTrace } from "../use-cases/order-trace.ts";
 
 /** Handles the reports of Partners on notices to partners. The partner's time to accept begins with the report. */
 export function noticeHandlers(deps: Pick<OrdersDependencies, "outbox" | "wakeRefunds">): Handlers {

@@ -8,7 +8,6 @@ import { shortenLine } from "../../../lib/text.ts";
 import { withTimeout } from "../../../lib/timeout.ts";
 import type { Bank, RefundState } from "../../../providers/banks/index.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
-import { inOrderTrace } from "../store/order-trace.ts";
 import {
   type ClaimedRefund,
   claimRefunds,
@@ -16,6 +15,7 @@ import {
   markRefundAlerted,
   releaseRefund,
 } from "../store/payments.repository.ts";
+import { inOrderTrace } from "../use-cases/order-trace.ts";
 import { REFUND_ERROR_MAX_LENGTH, settleRefund } from "../use-cases/refund-settlement.ts";
 import { bankPass } from "./bank-pass.ts";
 

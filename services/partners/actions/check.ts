@@ -12,7 +12,7 @@ import { nextOpening } from "../domain/opening-hours.ts";
 import { quoteOf } from "../domain/quote.ts";
 import { findPartner, type PartnerRow } from "../store/partners.repository.ts";
 import { offersOf } from "../store/products.repository.ts";
-import { hoursOf, snapshotOf, takesOrders } from "../store/views.ts";
+import { hoursOf, snapshotOf, takesOrders } from "../use-cases/views.ts";
 import { noSuchPartner } from "./access.ts";
 
 /**

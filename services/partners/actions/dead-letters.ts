@@ -2,31 +2,19 @@ import type { ActionSchema, ServiceSchema } from "moleculer";
 import { implement, type Params, type Result } from "../../../contracts/actions.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
-import {
-  type DeadLetterTable,
-  dropDeadLetters,
-  together,
-} from "../../../mixins/consumer/dead-letter-drop.ts";
+import { dropDeadLetters, together } from "../../../mixins/consumer/dead-letter-drop.ts";
 import { audit } from "../../../mixins/outbox/audit.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
-import { dropDeadWebhook, findDelivery, listDeadWebhooks } from "../store/webhook-deliveries.repository.ts";
+import {
+  deadWebhooks,
+  dropDeadWebhook,
+  findDelivery,
+  listDeadWebhooks,
+  WEBHOOK_CONSUMER,
+} from "../store/webhook-deliveries.repository.ts";
 import { replayWebhook } from "./webhook-endpoint.ts";
 
 const DEFAULT_LIMIT = 50;
-const CONSUMER = "partner-webhooks";
-
-/** The last attempt of a webhook that the partner's system did not accept. */
-export const deadWebhooks: DeadLetterTable = {
-  table: "webhook_deliveries",
-  id: "id",
-  dead: "state = 'dead'",
-  dropped: "stopped",
-  consumer: `'${CONSUMER}'`,
-  type: "(SELECT m.type FROM webhook_messages m WHERE m.id = webhook_message_id)",
-  error: "coalesce(error, 'status ' || status_code)",
-  partnerId: "partner_id",
-};
-
 type Handler<P, R> = (ctx: Ctx<P>) => Promise<R>;
 type SingleDeadLetterHandler = Handler<Params<"partners.replayDeadLetter">, Record<string, never>>;
 
@@ -59,7 +47,11 @@ export function deadLetterActions(
       const { items } = await listInbox(ctx);
       const limit = ctx.params.limit ?? DEFAULT_LIMIT;
       const webhooks = await listDeadWebhooks(postgres.db, limit);
-      const letters = webhooks.map((letter) => ({ ...letter, service: "partners", consumer: CONSUMER }));
+      const letters = webhooks.map((letter) => ({
+        ...letter,
+        service: "partners",
+        consumer: WEBHOOK_CONSUMER,
+      }));
       return { items: [...items, ...letters].sort((a, b) => (a.at < b.at ? 1 : -1)).slice(0, limit) };
     }),
     replayDeadLetter: implement("partners.replayDeadLetter", async (ctx) => {
@@ -77,7 +69,7 @@ export function deadLetterActions(
     }),
     dropDeadLetters: implement("partners.dropDeadLetters", async (ctx) => {
       const ofInbox = await dropAllOfInbox(ctx);
-      return together(ctx.params, ofInbox, await dropDeadLetters(deps, ctx, deadWebhooks, CONSUMER));
+      return together(ctx.params, ofInbox, await dropDeadLetters(deps, ctx, deadWebhooks, WEBHOOK_CONSUMER));
     }),
   };
 }

@@ -7,11 +7,11 @@ import { type Infer, object, optional, text, time, uuid } from "../../../contrac
 import { validatorOf } from "../../../contracts/validation.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { parseForeignJson } from "../../../lib/json.ts";
+import { newSecret, verifiedMessageId } from "../../../lib/webhook-signature.ts";
 import { partOfRequestTimeout } from "../../../mixins/retry-deadline/request-timeout.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
 import { findEndpoint } from "../store/webhook-endpoint.repository.ts";
-import { validSecrets } from "../store/webhook-secrets.ts";
-import { newSecret, verifiedMessageId } from "../store/webhook-signature.ts";
+import { validSecrets } from "../use-cases/webhook-secrets.ts";
 
 const ORDERS_TIMEOUT_MS = 1_300;
 

@@ -12,8 +12,6 @@ import { audit, fieldsOf } from "../../../mixins/outbox/audit.ts";
 import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
 import { hoursTrouble } from "../domain/opening-hours.ts";
-import { announcePartner } from "../store/announce-partner.ts";
-import { afterOf, pageOf } from "../store/pages.ts";
 import {
   findPartner,
   insertPartner,
@@ -23,8 +21,10 @@ import {
   setBusyUntil,
   updatePartner,
 } from "../store/partners.repository.ts";
-import { partnerView, partnerViewFor } from "../store/views.ts";
+import { announcePartner } from "../use-cases/announce-partner.ts";
+import { partnerView, partnerViewFor } from "../use-cases/views.ts";
 import { managerOf, manages, noSuchPartner, onlyItsAdmin } from "./access.ts";
+import { afterOf, pageOf } from "./pages.ts";
 import { refuseBadUrl } from "./webhook-url.ts";
 
 const UNIQUE_VIOLATION = "23505";

@@ -11,9 +11,7 @@ import { audit, fieldsOf } from "../../../mixins/outbox/audit.ts";
 import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
 import { searchQuery } from "../domain/search-words.ts";
-import { announceAvailability } from "../store/announce-availability.ts";
 import { listOffers as findOffers } from "../store/offers.repository.ts";
-import { afterOf, pageOf } from "../store/pages.ts";
 import { findPartner, type PartnerRow } from "../store/partners.repository.ts";
 import {
   type AvailabilityRow,
@@ -31,8 +29,10 @@ import {
   saveProductTexts,
   touchOffer,
 } from "../store/products.repository.ts";
-import { availabilityView, offerView, productView } from "../store/views.ts";
+import { announceAvailability } from "../use-cases/announce-availability.ts";
+import { availabilityView, offerView, productView } from "../use-cases/views.ts";
 import { managerOf, manages, noSuchPartner } from "./access.ts";
+import { afterOf, pageOf } from "./pages.ts";
 
 const DEFAULT_PAGE_SIZE = 20;
 

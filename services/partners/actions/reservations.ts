@@ -17,7 +17,7 @@ import {
   saveReservation,
   takeStock,
 } from "../store/reservations.repository.ts";
-import { snapshotOf } from "../store/views.ts";
+import { snapshotOf } from "../use-cases/views.ts";
 import { noSuchPartner } from "./access.ts";
 
 const DEADLOCK = "40P01";

@@ -5,12 +5,11 @@ import type { WebhookDelivery, WebhookEndpoint } from "../../../contracts/partne
 import { isoTime } from "../../../lib/clock.ts";
 import { newId } from "../../../lib/ids.ts";
 import type { Transaction } from "../../../lib/sql/database.ts";
+import { newSecret } from "../../../lib/webhook-signature.ts";
 import { audit } from "../../../mixins/outbox/audit.ts";
 import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
 import { testBody } from "../domain/webhook-events.ts";
-import { announcePartner } from "../store/announce-partner.ts";
-import { afterOf, pageOf } from "../store/pages.ts";
 import {
   addAttempt,
   findDelivery,
@@ -29,9 +28,10 @@ import {
   saveEndpoint,
   saveSecrets,
 } from "../store/webhook-endpoint.repository.ts";
-import { decryptSecret, encryptSecret, validOldSecrets } from "../store/webhook-secrets.ts";
-import { newSecret } from "../store/webhook-signature.ts";
+import { announcePartner } from "../use-cases/announce-partner.ts";
+import { decryptSecret, encryptSecret, validOldSecrets } from "../use-cases/webhook-secrets.ts";
 import { adminOf, managerOf, noSuchPartner } from "./access.ts";
+import { afterOf, pageOf } from "./pages.ts";
 import { refuseBadUrl } from "./webhook-url.ts";
 
 /** Limit of stored attempts for one webhook message. */

@@ -1,6 +1,21 @@
 import type { WebhookDelivery } from "../../../contracts/partners.ts";
 import { affected, type Db, row, rows, rowsPlannedAnew } from "../../../lib/sql/database.ts";
+import type { DeadLetterTable } from "../../../mixins/consumer/dead-letter-drop.ts";
 import type { Urgency } from "../domain/webhook-schedule.ts";
+
+export const WEBHOOK_CONSUMER = "partner-webhooks";
+
+/** The last attempt of a webhook that the partner's system did not accept. */
+export const deadWebhooks: DeadLetterTable = {
+  table: "webhook_deliveries",
+  id: "id",
+  dead: "state = 'dead'",
+  dropped: "stopped",
+  consumer: `'${WEBHOOK_CONSUMER}'`,
+  type: "(SELECT m.type FROM webhook_messages m WHERE m.id = webhook_message_id)",
+  error: "coalesce(error, 'status ' || status_code)",
+  partnerId: "partner_id",
+};
 
 export interface NewWebhook {
   id: string;

@@ -5,7 +5,7 @@ import { shortenLine } from "../../../lib/text.ts";
 import type { Handlers } from "../../../mixins/consumer/consumer.mixin.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
 import type { WebhookEvent } from "../domain/webhook-events.ts";
-import { cancelPreparation, enqueueInformation, enqueuePreparation } from "../store/enqueue-webhooks.ts";
+import { cancelPreparation, enqueueInformation, enqueuePreparation } from "../use-cases/enqueue-webhooks.ts";
 import {
   applyOrderEvent,
   applyPaidOrder,

@@ -5,7 +5,6 @@ import { CLOCK_TOLERANCE_MS, isoTime } from "../../../lib/clock.ts";
 import { reasonOf, type Transaction } from "../../../lib/sql/database.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
 import { remainingNeeds, reservationAfter } from "../domain/stock.ts";
-import { announceAvailability } from "../store/announce-availability.ts";
 import { emptyStock, lockOffers } from "../store/products.repository.ts";
 import {
   advanceHeld,
@@ -17,6 +16,7 @@ import {
   returnStock,
   saveReservation,
 } from "../store/reservations.repository.ts";
+import { announceAvailability } from "../use-cases/announce-availability.ts";
 
 /** How long after its expiry a reservation still waits for the first message of its order. */
 export const SWEEP_GRACE_MS = 300_000;

@@ -13,10 +13,10 @@ import {
   type TraceHeaders,
   traceHeaders,
 } from "../../../lib/tracing/index.ts";
+import { signedHeaders } from "../../../lib/webhook-signature.ts";
 import { retryAfterMs } from "../domain/webhook-schedule.ts";
 import type { AttemptRecord, ClaimedAttempt } from "../store/webhook-queue.repository.ts";
-import { validSecrets } from "../store/webhook-secrets.ts";
-import { signedHeaders } from "../store/webhook-signature.ts";
+import { validSecrets } from "../use-cases/webhook-secrets.ts";
 
 const RESPONSE_HEAD_BYTES = 1_024;
 const ERROR_MAX = 200;

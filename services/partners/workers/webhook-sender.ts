@@ -13,7 +13,6 @@ import { inTraceOf } from "../../../lib/tracing/index.ts";
 import { background } from "../../../mixins/background/background.mixin.ts";
 import type { PartnersDependencies, Sender } from "../dependencies.ts";
 import { ATTEMPT_TIMEOUT_MS, type FailedAttempt, nextAttemptDelayMs } from "../domain/webhook-schedule.ts";
-import { announcePartner } from "../store/announce-partner.ts";
 import { markEndpointGone } from "../store/webhook-endpoint.repository.ts";
 import {
   type ClaimedAttempt,
@@ -24,6 +23,7 @@ import {
   parkAttempt,
   releaseAttempt,
 } from "../store/webhook-queue.repository.ts";
+import { announcePartner } from "../use-cases/announce-partner.ts";
 import { type AttemptResult, attemptDelivery } from "./webhook-attempt.ts";
 
 /** Share of the slots that partners' second and further concurrent attempts may use. */

@@ -1,7 +1,7 @@
 import { message } from "../../../contracts/messages.ts";
 import type { Outbox } from "../../../mixins/outbox/outbox.mixin.ts";
 import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
-import type * as real from "../../../services/partners/store/enqueue-webhooks.ts";
+import type * as real from "../../../services/partners/use-cases/enqueue-webhooks.ts";
 import type { Machine } from "../engine.ts";
 import { type Server, statement } from "../memory.ts";
 

@@ -1,5 +1,5 @@
 import { decrypt, type EncryptionKeys, encrypt } from "../../../lib/encryption.ts";
-import type { EndpointRow, ReplacedSecret } from "./webhook-endpoint.repository.ts";
+import type { EndpointRow, ReplacedSecret } from "../store/webhook-endpoint.repository.ts";
 
 const aadOf = (partnerId: string) => `partners/${partnerId}`;
 

@@ -6,7 +6,7 @@ import { caching, outdatedEvent } from "../../../mixins/caching/caching.mixin.ts
 import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
 import type { Template, TemplateChannel, TemplateEvent } from "../domain/templates/catalogue.ts";
 import { builtInOnly, type TemplateOverrideLookup } from "../domain/templates/render.ts";
-import { allTemplates } from "./templates.repository.ts";
+import { allTemplates } from "../store/templates.repository.ts";
 
 /** The name in the event that invalidates this cache. */
 const CACHE_NAME = "notifications.templates";

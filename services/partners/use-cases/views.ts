@@ -3,9 +3,9 @@ import type { Caller } from "../../../contracts/meta.ts";
 import type { Hours, Partner, PartnerSnapshot } from "../../../contracts/partners.ts";
 import { money } from "../../../lib/money.ts";
 import { isOpenAt } from "../domain/opening-hours.ts";
-import type { OfferRow } from "./offers.repository.ts";
-import type { PartnerRow } from "./partners.repository.ts";
-import type { AvailabilityRow, ProductRow } from "./products.repository.ts";
+import type { OfferRow } from "../store/offers.repository.ts";
+import type { PartnerRow } from "../store/partners.repository.ts";
+import type { AvailabilityRow, ProductRow } from "../store/products.repository.ts";
 
 export function hoursOf({ timeZone, openingSpans }: PartnerRow): Hours {
   return { timeZone, spans: openingSpans };

@@ -1,7 +1,7 @@
 import type { Account, Profile } from "../../../contracts/identity.ts";
 import { mailAad, message, type NewMessage } from "../../../contracts/messages.ts";
 import { type EncryptionKeys, encrypt } from "../../../lib/encryption.ts";
-import type { ProfileRow, PushToken } from "./profiles.repository.ts";
+import type { ProfileRow, PushToken } from "../store/profiles.repository.ts";
 
 /** The profile as its owner sees it. */
 export function profileView(row: ProfileRow): Profile {

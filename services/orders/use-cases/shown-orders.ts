@@ -1,8 +1,13 @@
 import { groupedReads } from "../../../lib/grouped-reads.ts";
 import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
-import { findOrder } from "./orders.repository.ts";
-import { findShownOrders, type ShownOrder, textOf, type WantedOrder } from "./shown-orders.repository.ts";
+import { findOrder } from "../store/orders.repository.ts";
+import {
+  findShownOrders,
+  type ShownOrder,
+  textOf,
+  type WantedOrder,
+} from "../store/shown-orders.repository.ts";
 
 /** The dependencies of the actions that show orders. */
 export interface ReadDependencies extends OrdersDependencies {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { fail } from "../../../contracts/errors.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
-import { ADDRESS_LOCK_SCOPE, type Allowance, countUse, resetAllowance } from "./limits.repository.ts";
+import { ADDRESS_LOCK_SCOPE, type Allowance, countUse, resetAllowance } from "../store/limits.repository.ts";
 
 /** One holder at a time. Longer than any work takes: the lock of a crashed process expires after this. */
 const ADDRESS_LOCK: Allowance = { scope: ADDRESS_LOCK_SCOPE, max: 1, windowSeconds: 30 };

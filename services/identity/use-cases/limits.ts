@@ -2,7 +2,7 @@ import { fail } from "../../../contracts/errors.ts";
 import { networkOf } from "../../../lib/net/network-of.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import { type IdentityDependencies, isKind } from "../dependencies.ts";
-import { type CodeKey, hasOwnCode, type Purpose } from "./codes.repository.ts";
+import { type CodeKey, hasOwnCode, type Purpose } from "../store/codes.repository.ts";
 import {
   type Allowance,
   countUse,
@@ -13,7 +13,7 @@ import {
   resetAllowance,
   resetAllowances,
   secondsUntilAvailable,
-} from "./limits.repository.ts";
+} from "../store/limits.repository.ts";
 
 /** Longer than a try takes. The reservation of a lost connection or process expires after this. */
 const RESERVATION_SECONDS = 5;

@@ -3,8 +3,12 @@ import { newId } from "../../../lib/ids.ts";
 import type { Transaction } from "../../../lib/sql/database.ts";
 import { currentTraceparent } from "../../../lib/tracing/index.ts";
 import { informationBody, preparationBody, type WebhookEvent } from "../domain/webhook-events.ts";
-import { hasPreparationWebhook, insertWebhook, stopPreparation } from "./webhook-deliveries.repository.ts";
-import { findEndpoint, takesWebhooks } from "./webhook-endpoint.repository.ts";
+import {
+  hasPreparationWebhook,
+  insertWebhook,
+  stopPreparation,
+} from "../store/webhook-deliveries.repository.ts";
+import { findEndpoint, takesWebhooks } from "../store/webhook-endpoint.repository.ts";
 
 /**
  * Enqueues the preparation webhook of an order once, also when `order.paid` is repeated. The partner's time to accept starts

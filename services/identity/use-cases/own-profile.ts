@@ -1,7 +1,7 @@
 import { fail } from "../../../contracts/errors.ts";
 import { groupedReads } from "../../../lib/grouped-reads.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
-import { type ProfileRow, profileById, profilesById } from "./profiles.repository.ts";
+import { type ProfileRow, profileById, profilesById } from "../store/profiles.repository.ts";
 
 /** @throws NOT_FOUND when the caller's account was deleted while the access token is still valid */
 export async function ownProfile({ postgres }: IdentityDependencies, userId: string): Promise<ProfileRow> {

@@ -2,7 +2,7 @@ import type { Availability } from "../../../contracts/catalogue.ts";
 import { message } from "../../../contracts/messages.ts";
 import type { Transaction } from "../../../lib/sql/database.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
-import type { AvailabilityRow } from "./products.repository.ts";
+import type { AvailabilityRow } from "../store/products.repository.ts";
 import { availabilityView } from "./views.ts";
 
 /** Adds `availability.changed` to the outbox in the same transaction and returns the offer. */

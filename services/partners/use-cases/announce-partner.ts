@@ -2,7 +2,7 @@ import { message } from "../../../contracts/messages.ts";
 import type { Partner } from "../../../contracts/partners.ts";
 import type { Transaction } from "../../../lib/sql/database.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
-import type { PartnerRow } from "./partners.repository.ts";
+import type { PartnerRow } from "../store/partners.repository.ts";
 import { partnerView } from "./views.ts";
 
 /** Adds `partner.updated` to the outbox in the same transaction and returns the partner. */

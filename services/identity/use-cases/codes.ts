@@ -10,7 +10,7 @@ import {
   saveCode,
   tryCode,
   useCode,
-} from "./codes.repository.ts";
+} from "../store/codes.repository.ts";
 import { limitedCodeTry, resetCodeTries } from "./limits.ts";
 
 const LIFE_SECONDS = 900;

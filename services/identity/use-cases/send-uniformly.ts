@@ -1,9 +1,9 @@
 import type { Transaction } from "../../../lib/sql/database.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
 import { DEFAULT_LANGUAGE } from "../domain/profile-fields.ts";
-import { type Allowance, countUse } from "./limits.repository.ts";
+import { type Allowance, countUse } from "../store/limits.repository.ts";
+import type { ProfileRow } from "../store/profiles.repository.ts";
 import { type Mail, mailMessage } from "./messages.ts";
-import type { ProfileRow } from "./profiles.repository.ts";
 
 /** Limits nothing. Only the write matters, because it takes as long as a real mail. */
 const NO_MAIL: Allowance = { scope: "no-letter", max: 1, windowSeconds: 60 };

@@ -1,7 +1,7 @@
 import { decrypt, type EncryptionKeys } from "../../../lib/encryption.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import type { Sender } from "../dependencies.ts";
-import { type AgentRow, sendingAgent } from "./agents.repository.ts";
+import { type AgentRow, sendingAgent } from "../store/agents.repository.ts";
 
 /** The agent that sends now, with its decrypted settings. @throws DecryptionError when the secret is lost */
 export async function openSender(db: Db, keys: EncryptionKeys): Promise<Sender | undefined> {
