@@ -1,6 +1,6 @@
-import { afterAll, beforeAll, describe, expect, it, jest } from "@jest/globals";
+import { beforeAll, describe, expect, it, jest } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
-import { type Database, type Db, rows, type Transaction } from "../../lib/sql/database.ts";
+import { type Db, rows } from "../../lib/sql/database.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { confirm } from "../../services/orders/domain/order-customer.ts";
 import type { Actor, Order } from "../../services/orders/domain/order-model.ts";
@@ -11,32 +11,23 @@ import { endRefund, insertRefunds, refundsOf } from "../../services/orders/store
 import { saveDecision } from "../../services/orders/store/unit-of-work.ts";
 import { shownOrderReader } from "../../services/orders/use-cases/shown-orders.ts";
 import { sampleQuote } from "../support/orders.ts";
-import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 import { statementsOf } from "../support/statements.ts";
-import { at, inStillTransaction } from "../support/still-transaction.ts";
+import { at, statementDatabase } from "../support/still-transaction.ts";
 
-/* The statements of Orders by themselves: what stands beside a row that they mean, and times to the moment. */
+/* The statements of Orders by themselves: other rows beside the ones that they name, and times to the moment. */
 
 const CUSTOMER: Actor = { kind: "customer", name: "Ada" };
 
-let database: TestDatabase;
-let db: Database;
+const statements = statementDatabase("orders", 4);
+const { still } = statements;
 const bankId = newId();
 beforeAll(async () => {
-  database = await createDatabase("orders");
-  db = openPool(database, 4);
-  await db.query(
+  await statements.db.query(
     `INSERT INTO banks (id, title, adapter, settings, webcheckout_url, active)
      VALUES (?, 'Bank', 'sandbox', '', '', true)`,
     [bankId],
   );
 });
-afterAll(async () => {
-  await db.close();
-  await database.drop();
-});
-
-const still = (work: (trx: Transaction) => Promise<void>) => inStillTransaction(db, work);
 
 /** A new order of a new customer. */
 async function placed(trx: Db): Promise<Order> {
@@ -238,19 +229,19 @@ describe("a decision that is saved", () => {
       const wakeRefunds = jest.fn();
       const payments = Array.from({ length: refunds }, () => `pay_${newId()}`);
       let order!: Order;
-      await db.transaction(async (trx) => {
+      await statements.db.transaction(async (trx) => {
         order = await placed(trx);
         for (const paymentId of payments) await paid(trx, order, paymentId);
       });
       const next = { ...order, version: 2 };
       const transition = { type: "order.delayed", to: "pending", actor: CUSTOMER } as never;
-      await db.transaction(async (trx) => {
+      await statements.db.transaction(async (trx) => {
         const decision = { next, transition, messages: [], refunds: payments.map(refundOf) };
         expect(await saveDecision({ outbox, wakeRefunds }, trx, order, decision)).toBe(next);
         expect(wakeRefunds).not.toHaveBeenCalled();
       });
       expect(wakeRefunds).toHaveBeenCalledTimes(refunds > 0 ? 1 : 0);
-      expect((await refundsOf(db, order.id)).map(({ paymentId }) => paymentId).sort()).toEqual(
+      expect((await refundsOf(statements.db, order.id)).map(({ paymentId }) => paymentId).sort()).toEqual(
         payments.sort(),
       );
     },
@@ -375,8 +366,8 @@ describe("the end of a refund", () => {
 
 describe("an order to show", () => {
   it("is read by one statement; for a reader who may not see it, nothing is found", async () => {
-    const order = await db.transaction(placed);
-    const read = shownOrderReader({ db } as Postgres);
+    const order = await statements.db.transaction(placed);
+    const read = shownOrderReader({ db: statements.db } as Postgres);
     const own = { role: "person", id: order.customer.id, carries: false } as const;
     const sent = await statementsOf(/\bFROM orders\b/, async () => {
       expect(await read({ orderId: order.id, reader: own })).toMatchObject({ id: order.id });
