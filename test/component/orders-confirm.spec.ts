@@ -6,7 +6,9 @@ import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import { sampleQuote } from "../support/orders.ts";
 import { type OrdersHarness, PUBLIC_URL_OF_TESTS, startOrders } from "../support/orders-service.ts";
+import { recordSchemaChecks } from "../support/schema-checks.ts";
 
+const checksDuring = recordSchemaChecks();
 let shop: OrdersHarness;
 beforeAll(async () => {
   shop = await startOrders();
@@ -66,6 +68,18 @@ describe("orders.confirm", () => {
       fee: quote.fee,
       expiresAt: confirmation.payBy,
     });
+  });
+
+  it("is checked by a schema once, as is its reservation by Partners", async () => {
+    const fields = {
+      confirm: "bankId, quote, customer",
+      reserve: "orderId, partnerId, lines, fee, expiresAt",
+    };
+    // Its message is checked by the outbox, and by each inbox at any time after the commit.
+    const isOfMessage = (names: string) => names.startsWith("version, orderId");
+    // The first token of a node makes it call for the keys, without fields.
+    const checks = (await checksDuring(() => shop.confirmed())).filter((names) => names !== "");
+    expect(checks.filter((names) => !isOfMessage(names))).toEqual([fields.confirm, fields.reserve]);
   });
 
   it("stores the partner as of the reservation, not as of the check", async () => {
