@@ -1,6 +1,7 @@
 import type { ActionSchema, CallingOptions } from "moleculer";
 import type { ParamsOf, ResultOf } from "./action.ts";
 import { catalogueActions } from "./catalogue.ts";
+import { courierActions } from "./couriers.ts";
 import { identityActions } from "./identity.ts";
 import { mediaActions } from "./media.ts";
 import type { Ctx } from "./meta.ts";
@@ -15,6 +16,7 @@ import { templatesActions } from "./templates.ts";
 /** All actions that services offer each other, by full name. */
 export const actions = {
   ...ordersActions,
+  ...courierActions,
   ...paymentActions,
   ...partnersActions,
   ...catalogueActions,

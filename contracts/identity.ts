@@ -1,5 +1,6 @@
 import { action } from "./action.ts";
 import {
+  array,
   boolean,
   clearable,
   email,
@@ -269,6 +270,12 @@ export const identityActions = {
   "identity.findRole": action(object({ userId: uuid }), object({ role: optional(role) }), {
     idempotent: true,
   }),
+  /** For Orders, on behalf of an operator. Unknown users are absent. */
+  "identity.names": action(
+    object({ userIds: array(uuid, { max: 100 }) }),
+    object({ items: listOf(object({ id: uuid, name: text(201) })) }),
+    { idempotent: true },
+  ),
   "identity.setAvatar": action(object({ present: boolean }), profile),
   /** Newest first. */
   "identity.audit": action(object(paging), page(auditEntry), { idempotent: true }),

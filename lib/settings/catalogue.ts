@@ -178,6 +178,12 @@ export const settingsCatalogue = {
     10_080,
     { fallback: 60 },
   ),
+  COURIER_ORDERS_MAX: integer(
+    "How many orders a deliverer may deliver at once, unless an operator has set another number for the deliverer",
+    1,
+    1_000,
+    { fallback: 20 },
+  ),
   SEAL_SECRET: secret("Encrypts the secrets of banks, agents and webhooks at rest", [
     "identity",
     "orders",

@@ -83,10 +83,25 @@ const users: Command = {
 };
 
 const couriers: Command = {
-  usage: "couriers",
-  about: "Lists the couriers, the newest account first",
-  example: "couriers --limit 20",
-  run: (command) => listUsers(command, { role: "deliverer" }),
+  usage: "couriers [which]",
+  about: "Lists the accounts of couriers, the newest first, or those on-duty",
+  example: "couriers on-duty --limit 20",
+  async run(command) {
+    const { which } = command.args;
+    if (which === undefined) return listUsers(command, { role: "deliverer" });
+    if (which !== "on-duty") throw new CommandError('say "couriers" or "couriers on-duty"');
+    const { limit } = command.options;
+    const { items } = await call(command.broker, "orders.couriers", { duty: "on", limit });
+    const rows = items.map((it) => [
+      it.id,
+      `${it.underWay}/${it.ordersAtOnce}`,
+      it.vehicle ?? "",
+      it.positionAt ? shortTime(it.positionAt) : "none",
+      it.name ?? "",
+    ]);
+    const headings = ["COURIER", "ORDERS", "VEHICLE", "POSITION", "NAME"];
+    return { json: items, text: rows.length > 0 ? table(headings, rows) : "No courier is on duty." };
+  },
 };
 
 const partners: Command = {

@@ -37,6 +37,7 @@ import {
 } from "./dependencies.ts";
 import { canChangeAudit } from "./store/audit.repository.ts";
 import { profileById } from "./store/profiles.repository.ts";
+import { namesOf } from "./store/users.repository.ts";
 import { profileView } from "./use-cases/messages.ts";
 import { ownProfileReader } from "./use-cases/own-profile.ts";
 import { sweep } from "./workers/sweep.ts";
@@ -135,6 +136,10 @@ export function identityService(options: IdentityDeps): ServiceSchema {
         callerOf(ctx, "admin");
         const found = await profileById(db.db, ctx.params.userId);
         return found?.emailConfirmed && !found.suspendedAt ? { role: found.role } : {};
+      }),
+      names: action("identity.names", async (ctx) => {
+        callerOf(ctx, "admin");
+        return { items: await namesOf(db.db, ctx.params.userIds) };
       }),
       updateProfile: action("identity.updateProfile", (ctx) =>
         updateProfile(deps, callerOf(ctx), ctx.params, ctx.meta.clientIp),

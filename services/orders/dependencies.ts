@@ -21,6 +21,8 @@ export interface OrdersDependencies {
   orderConnections: KeyedLimit;
   deliveryTokens: DeliveryTokens;
   live: Pick<LiveUpdates, "publish">;
+  /** How many orders a deliverer may deliver at once, unless an operator has set another number. */
+  courierOrdersMax: number;
   /** How long the deliverer sees the customer after the end of the order. */
   deliveredVisibleMs: number;
   /** Makes the worker process due refunds now instead of at its next interval. */

@@ -20,6 +20,7 @@ import * as byHand from "./actions/by-hand.ts";
 import { checkoutGate } from "./actions/checkout-gate.ts";
 import * as commands from "./actions/commands.ts";
 import { confirmOrder, reopenCheckout } from "./actions/confirm.ts";
+import * as couriers from "./actions/couriers.ts";
 import * as deliveries from "./actions/deliveries.ts";
 import { deliveryTokens } from "./actions/delivery-tokens.ts";
 import { listDisputes } from "./actions/disputes.ts";
@@ -30,11 +31,13 @@ import * as unmatched from "./actions/unmatched-payments.ts";
 import type { OrdersDependencies } from "./dependencies.ts";
 import { liveUpdates } from "./projections/live-updates.ts";
 import { orderProjections, projectionHandlers } from "./projections/projections.ts";
+import { countOnDuty } from "./store/couriers.repository.ts";
 import { countOrders } from "./store/order-lists.repository.ts";
 import { countOverduePolls } from "./store/reconciliation.repository.ts";
 import { type ReadDependencies, shownOrderReader } from "./use-cases/shown-orders.ts";
 import { accountHandlers } from "./workers/account-events.ts";
 import { applyDeadlines } from "./workers/deadlines.ts";
+import { endForgottenDuties } from "./workers/duties.ts";
 import { eraseCustomers } from "./workers/erasure.ts";
 import { noticeHandlers } from "./workers/partner-notice-events.ts";
 import { reconcilePayments, reconciliationCounts } from "./workers/reconciliation.ts";
@@ -44,6 +47,7 @@ import { orderRetentions } from "./workers/retention.ts";
 const REFUND_INTERVAL_MS = 1_000;
 const DEADLINE_INTERVAL_MS = 1_000;
 const RECONCILE_INTERVAL_MS = 5_000;
+const DUTY_INTERVAL_MS = 60_000;
 const ERASE_INTERVAL_MS = 300_000;
 /** A poll that is overdue by more than this is counted in the gauge `reconciliation_overdue`. */
 const POLL_LATE_MS = 60_000;
@@ -54,7 +58,7 @@ export interface OrdersServiceDeps {
   config: Settings;
   messageBus: MessageBus;
   clock?: Clock;
-  /** The interval of the deadline and refund workers. Default: 1,000 ms. */
+  /** The interval of the deadline, refund and duty workers. Default: 1,000 ms, for duties a minute. */
   sweepIntervalMs?: number;
   /** The interval of the payment reconciliation. Default: 5,000 ms. */
   reconcileIntervalMs?: number;
@@ -92,6 +96,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       waitMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
     }),
     deliveryTokens: deliveryTokens(config.HANDOVER_SECRET),
+    courierOrdersMax: config.COURIER_ORDERS_MAX,
     deliveredVisibleMs: config.DELIVERED_VISIBLE_MINUTES * 60_000,
     publicUrl: config.PUBLIC_URL,
     wakeRefunds: () => refunds.wake(),
@@ -108,6 +113,11 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     name: "deadlines",
     intervalMs: options.sweepIntervalMs ?? DEADLINE_INTERVAL_MS,
     run: (stopping, logger) => applyDeadlines(deps, logger, stopping),
+  });
+  const duties = timer({
+    name: "duties",
+    intervalMs: options.sweepIntervalMs ?? DUTY_INTERVAL_MS,
+    run: (stopping) => endForgottenDuties(deps, stopping),
   });
   const counts = reconciliationCounts();
   const reconciliation = timer({
@@ -146,6 +156,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
         label: "status",
         read: () => countOrders(db.db),
       },
+      couriers_on_duty: { about: "Couriers on duty.", read: () => countOnDuty(db.db) },
       reconciliation_overdue: {
         about: "Orders whose poll of the bank is overdue by a minute or more.",
         read: () => countOverduePolls(db.db, POLL_LATE_MS),
@@ -170,6 +181,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       inbox.mixin,
       refunds.mixin,
       deadlines.mixin,
+      duties.mixin,
       reconciliation.mixin,
       erasures.mixin,
       pruner.mixin,
@@ -218,11 +230,19 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
         deliveries.deliverOrder(deps, ctx, await photoExists(ctx)),
       ),
       fail: implement("orders.fail", (ctx) => deliveries.failOrder(deps, ctx)),
+      duty: implement("orders.duty", (ctx) => couriers.getDuty(deps, ctx)),
+      setDuty: implement("orders.setDuty", (ctx) => couriers.setDuty(deps, ctx)),
+      reportPosition: implement("orders.reportPosition", (ctx) => couriers.reportPosition(deps, ctx)),
+      couriers: implement("orders.couriers", (ctx) => couriers.listCouriers(deps, ctx)),
+      setCourierCapacity: implement("orders.setCourierCapacity", async (ctx) => {
+        await requireDeliverer(ctx, ctx.params.courierId, "courierId");
+        return couriers.setCourierCapacity(deps, ctx);
+      }),
       track: implement("orders.track", (ctx) => queries.track(deps, ctx)),
 
       refund: implement("orders.refund", (ctx) => commands.refundOrder(deps, ctx)),
       reassign: implement("orders.reassign", async (ctx) => {
-        await requireDeliverer(ctx);
+        await requireDeliverer(ctx, ctx.params.delivererId, "delivererId");
         return commands.reassignOrder(deps, ctx);
       }),
       override: implement("orders.override", (ctx) => commands.overrideOrder(deps, ctx)),

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { message } from "../../contracts/messages.ts";
+import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import { deliverer, sampleQuote } from "../support/orders.ts";
@@ -60,12 +62,14 @@ describe("orders.assign", () => {
   });
 });
 
+/** A quote whose partner is at this place. */
+const at = (latitude: number, longitude: number) => {
+  const { partner } = sampleQuote();
+  return { partner: { ...partner, pickup: { ...partner.pickup, position: { latitude, longitude } } } };
+};
+
 describe("orders.available", () => {
   it("with a position, lists the nearest first with the distance; without, the longest waiting first", async () => {
-    const at = (latitude: number, longitude: number) => {
-      const { partner } = sampleQuote();
-      return { partner: { ...partner, pickup: { ...partner.pickup, position: { latitude, longitude } } } };
-    };
     // On Tuvalu, away from the orders of the other tests.
     const far = await shop.placed("ready", at(-8.6, 179.3));
     const near = await shop.placed("ready", at(-8.521, 179.198));
@@ -85,6 +89,148 @@ describe("orders.available", () => {
     expect(since).toEqual([...since].sort());
     expect(waiting[0]).not.toHaveProperty("distanceMeters");
     await expect(shop.as(near.customer, "orders.available", {})).rejects.toMatchObject({ type: "FORBIDDEN" });
+  });
+});
+
+describe("a courier's duty", () => {
+  it("begins with vehicle and position, sorts the pool by them, and its end deletes the position", async () => {
+    const who = deliverer();
+    expect(await shop.as(who, "orders.duty", {})).toEqual({
+      ...{ id: who.id, onDuty: false, ordersAtOnce: 20, underWay: 0 },
+    });
+    // On Fiji, on both sides of the antimeridian.
+    const [far, near] = [
+      await shop.placed("ready", at(-18, 177)),
+      await shop.placed("ready", at(-17, -179.99)),
+    ];
+    const position = { latitude: -17, longitude: 179.99 };
+    const begun = await shop.as(who, "orders.setDuty", { onDuty: true, vehicle: "bicycle", position });
+    expect(begun).toMatchObject({
+      onDuty: true,
+      vehicle: "bicycle",
+      position,
+      ordersAtOnce: 20,
+      underWay: 0,
+    });
+    const { items } = await shop.as(who, "orders.available", { limit: 2 });
+    expect(items.map(({ orderId }) => orderId)).toEqual([near.orderId, far.orderId]);
+    expect(items[0]?.distanceMeters).toBeLessThan(2_200);
+    const again = await shop.as(who, "orders.setDuty", { onDuty: true, vehicle: "car" });
+    expect(again).toMatchObject({ since: begun.since, vehicle: "car", position });
+    const ended = await shop.as(who, "orders.setDuty", { onDuty: false });
+    expect(ended).toEqual({ id: who.id, onDuty: false, vehicle: "car", ordersAtOnce: 20, underWay: 0 });
+    const kept = await shop.sql("SELECT latitude, longitude, position_at FROM couriers WHERE id = $1", [
+      who.id,
+    ]);
+    expect(kept).toEqual([{ latitude: null, longitude: null, position_at: null }]);
+    const report = shop.as(who, "orders.reportPosition", { position });
+    await expect(report).rejects.toMatchObject({ type: "OFF_DUTY", code: 409 });
+  });
+
+  it("takes positions for all orders under way; the newest by the courier's clock stays", async () => {
+    const [one, two, other] = [
+      await shop.placed("ready"),
+      await shop.placed("ready"),
+      await shop.placed("delivering"),
+    ];
+    const who = deliverer();
+    await shop.as(who, "orders.setDuty", { onDuty: true });
+    for (const { orderId } of [one, two]) await shop.as(who, "orders.assign", { orderId });
+    const report = (latitude: number, secondsAgo: number) =>
+      shop.as(who, "orders.reportPosition", {
+        position: { latitude, longitude: 7 },
+        at: isoTime(Date.now() - secondsAgo * 1_000),
+      });
+    await report(46.2, 10);
+    await report(46.1, 60);
+    const stored = await shop.sql(
+      "SELECT order_id, latitude FROM order_positions WHERE order_id = ANY ($1) ORDER BY order_id",
+      [[one.orderId, two.orderId, other.orderId]],
+    );
+    expect(stored).toEqual([one, two].map(({ orderId }) => ({ order_id: orderId, latitude: 46.2 })));
+    expect(await shop.as(who, "orders.duty", {})).toMatchObject({
+      position: { latitude: 46.2 },
+      underWay: 2,
+    });
+    // A report about one order counts for the duty too.
+    await shop.as(who, "orders.reportLocation", {
+      orderId: one.orderId,
+      position: { latitude: 46.3, longitude: 7 },
+    });
+    expect(await shop.as(who, "orders.duty", {})).toMatchObject({ position: { latitude: 46.3 } });
+    await eventually(() => {
+      const seen = shop.live.filter(({ event }) => event === "order.position").map(({ data }) => data);
+      for (const { orderId } of [one, two]) {
+        expect(seen).toContainEqual(
+          expect.objectContaining({ orderId, position: { latitude: 46.2, longitude: 7 } }),
+        );
+      }
+    });
+  });
+
+  it("bounds the orders at once, also of concurrent assignments; an operator sets another bound", async () => {
+    const who = deliverer();
+    const set = { courierId: who.id, ordersAtOnce: 2 };
+    expect(await shop.as(shop.admin, "orders.setCourierCapacity", set)).toMatchObject({ ordersAtOnce: 2 });
+    const orders = await Promise.all(Array.from({ length: 5 }, () => shop.placed("ready")));
+    const claims = await Promise.allSettled(
+      orders.map(({ orderId }) => shop.as(who, "orders.assign", { orderId })),
+    );
+    expect(claims.filter(({ status }) => status === "fulfilled")).toHaveLength(2);
+    for (const one of claims) {
+      if (one.status === "rejected") expect(one.reason).toMatchObject({ type: "COURIER_FULL", code: 409 });
+    }
+    const [mine] = orders.filter((_, n) => claims[n]?.status === "fulfilled") as [(typeof orders)[number]];
+    // A repeat is no further order.
+    expect(await shop.as(who, "orders.assign", { orderId: mine.orderId })).toMatchObject({
+      status: "delivering",
+    });
+    const { items } = await shop.as(shop.admin, "orders.couriers", { duty: "off", limit: 100 });
+    expect(items).toContainEqual({
+      ...{ id: who.id, onDuty: false, ordersAtOnce: 2, underWay: 2 },
+      name: "Carl Courier",
+    });
+    await shop.as(shop.admin, "orders.setCourierCapacity", { courierId: who.id });
+    expect(await shop.as(who, "orders.duty", {})).toMatchObject({ ordersAtOnce: 20 });
+    expect(await shop.told(who.id, "audit.recorded")).toHaveLength(2);
+    const stranger = newId();
+    shop.strangers.add(stranger);
+    const refused = shop.as(shop.admin, "orders.setCourierCapacity", { ...set, courierId: stranger });
+    await expect(refused).rejects.toMatchObject({ type: "VALIDATION_ERROR" });
+    await expect(shop.as(who, "orders.couriers", {})).rejects.toMatchObject({ type: "FORBIDDEN" });
+  });
+
+  it("ends with the role of the courier and after hours of silence, and the account takes the courier along", async () => {
+    const [suspended, silent, deleted] = [deliverer(), deliverer(), deliverer()];
+    const position = { latitude: 46, longitude: 7 };
+    for (const who of [suspended, silent, deleted]) {
+      await shop.as(who, "orders.setDuty", { onDuty: true, position });
+    }
+    const user = { email: "c@d.example", firstName: "Carl", language: "en", version: 9 };
+    await shop.hear(
+      "waybill/identity",
+      message("user.updated", suspended.id, {
+        ...user,
+        userId: suspended.id,
+        role: "deliverer",
+        suspended: true,
+      }),
+    );
+    await shop.hear(
+      "waybill/identity",
+      message("user.deleted", deleted.id, { version: 9, userId: deleted.id }),
+    );
+    const back = shop.as(suspended, "orders.setDuty", { onDuty: true });
+    await expect(back).rejects.toMatchObject({ type: "FORBIDDEN" });
+    await shop.sql("UPDATE couriers SET heard_at = now() - interval '5 hours' WHERE id = $1", [silent.id]);
+    await eventually(async () => {
+      const left = await shop.sql(
+        "SELECT id, on_duty_since IS NULL AND latitude IS NULL AS off FROM couriers WHERE id = ANY ($1)",
+        [[suspended.id, silent.id, deleted.id]],
+      );
+      expect(left).toHaveLength(2);
+      for (const one of left) expect(one).toMatchObject({ off: true });
+    });
   });
 });
 

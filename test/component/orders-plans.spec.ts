@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Database, Db } from "../../lib/sql/database.ts";
 import { move } from "../../services/orders/domain/order.ts";
 import type { Actor } from "../../services/orders/domain/order-model.ts";
+import { admissionOf, couriersPage, savePositions } from "../../services/orders/store/couriers.repository.ts";
 import { dueOrders, lockDueOrder } from "../../services/orders/store/deadlines.repository.ts";
 import {
   countOrders,
@@ -16,7 +17,6 @@ import {
   nowAndNumber,
   type Reader,
   saveOrder,
-  savePosition,
   type Viewer,
 } from "../../services/orders/store/orders.repository.ts";
 import {
@@ -40,6 +40,9 @@ import { createDatabase, openPool, type TestDatabase } from "../support/postgres
 const ORDERS = 100_000;
 /** One order with its lines, receipts and what else hangs on it: a dozen pages, whatever the size of the tables. */
 const ONE_ORDER_PAGES = 40;
+
+/** The nearest 20 on both sides of the antimeridian, and the same orders once more for the page. */
+const NEAREST_PAGES = 300;
 
 let database: TestDatabase;
 let db: Database;
@@ -184,7 +187,8 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
 
   it("a position reads and writes only the order's rows", async () => {
     const at = { latitude: 46, longitude: 7 };
-    const report = (on: Db) => savePosition(on, orderId(50_004), delivererId(50_004), at);
+    const report = (on: Db) =>
+      savePositions(on, { orderId: orderId(50_004), delivererId: delivererId(50_004) }, at);
     expect(await pagesOf(report)).toBeLessThan(ONE_ORDER_PAGES);
   });
 
@@ -243,9 +247,20 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
   it("the pool reads only ready orders", async () => {
     const [all] = (await db.query("SELECT relpages AS pages FROM pg_class WHERE relname = 'orders'")).rows;
     const from = { latitude: 46.5, longitude: 7.5 };
-    expect(await pagesOf((on) => poolOrders(on, from, 20))).toBeLessThan(2_500);
+    expect(await pagesOf((on) => poolOrders(on, from, 20))).toBeLessThan(NEAREST_PAGES);
     expect(await pagesOf((on) => poolOrders(on, undefined, 20))).toBeLessThan(2_500);
     expect(Number(all.pages)).toBeGreaterThan(0);
+  });
+
+  it("the assignment to a deliverer reads the orders under way, and the couriers' page its couriers", async () => {
+    await db.query(
+      `INSERT INTO couriers (id, on_duty_since) SELECT ('00000000-0000-7000-8003-' || lpad(n::text, 12, '0'))::uuid,
+         CASE WHEN n % 20 = 0 THEN now() END FROM generate_series(1, 2000) n ON CONFLICT DO NOTHING`,
+    );
+    // This deliverer has delivered 200 orders, and none is under way.
+    expect(await pagesOf((on) => admissionOf(on, delivererId(5)))).toBeLessThan(ONE_ORDER_PAGES);
+    const page = (on: Db) => couriersPage(on, { duty: "on", after: delivererId(40), limit: 20 });
+    expect(await pagesOf(page)).toBeLessThan(ONE_ORDER_PAGES * 4);
   });
 
   it("a history, the stuck orders and the counts of open orders read only the rows they return", async () => {

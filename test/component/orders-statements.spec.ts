@@ -4,9 +4,10 @@ import { type Db, rows } from "../../lib/sql/database.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { confirm } from "../../services/orders/domain/order-customer.ts";
 import type { Actor, Order } from "../../services/orders/domain/order-model.ts";
+import { admissionOf, savePositions } from "../../services/orders/store/couriers.repository.ts";
 import * as erasure from "../../services/orders/store/erasure.repository.ts";
 import * as former from "../../services/orders/store/former-deliverers.repository.ts";
-import { findOrder, insertOrder, savePosition } from "../../services/orders/store/orders.repository.ts";
+import { findOrder, insertOrder } from "../../services/orders/store/orders.repository.ts";
 import { endRefund, insertRefunds, refundsOf } from "../../services/orders/store/payments.repository.ts";
 import { saveDecision } from "../../services/orders/store/unit-of-work.ts";
 import { shownOrderReader } from "../../services/orders/use-cases/shown-orders.ts";
@@ -156,10 +157,10 @@ describe("a former deliverer", () => {
       const [id, other] = [newId(), newId()];
       for (const one of [id, other]) await former.addFormerDeliverer(trx, one, 5);
       for (const version of [4, 5]) await former.removeFormerDeliverer(trx, id, version);
-      expect(await former.isFormerDeliverer(trx, id)).toBe(true);
+      expect((await admissionOf(trx, id)).isFormer).toBe(true);
       await former.removeFormerDeliverer(trx, id, 6);
-      expect(await former.isFormerDeliverer(trx, id)).toBe(false);
-      expect(await former.isFormerDeliverer(trx, other)).toBe(true);
+      expect((await admissionOf(trx, id)).isFormer).toBe(false);
+      expect((await admissionOf(trx, other)).isFormer).toBe(true);
     });
   });
 
@@ -384,9 +385,9 @@ describe("a position", () => {
       const [mine, foreign, waiting] = [await placed(trx), await placed(trx), await placed(trx)];
       await delivering(trx, mine, me);
       await delivering(trx, foreign, newId());
-      const save = ({ id }: Order) => savePosition(trx, id, me, { latitude: 1, longitude: 2 }, undefined);
-      expect(await save(mine)).toBeDefined();
-      expect([await save(foreign), await save(waiting)]).toEqual([undefined, undefined]);
+      const save = async ({ id: orderId }: Order) =>
+        (await savePositions(trx, { orderId, delivererId: me }, { latitude: 1, longitude: 2 })).orders.length;
+      expect([await save(mine), await save(foreign), await save(waiting)]).toEqual([1, 0, 0]);
       expect(await rows(trx, "SELECT order_id FROM order_positions")).toEqual([{ orderId: mine.id }]);
     });
   });

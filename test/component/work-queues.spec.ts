@@ -12,10 +12,8 @@ import {
   reschedule,
 } from "../../mixins/consumer/inbox.repository.ts";
 import { claimMessages, insertMessages } from "../../mixins/outbox/outbox.repository.ts";
-import {
-  addFormerDeliverer,
-  isFormerDeliverer,
-} from "../../services/orders/store/former-deliverers.repository.ts";
+import { admissionOf } from "../../services/orders/store/couriers.repository.ts";
+import { addFormerDeliverer } from "../../services/orders/store/former-deliverers.repository.ts";
 import { lockOrder } from "../../services/orders/store/orders.repository.ts";
 import {
   claimRefunds,
@@ -247,7 +245,7 @@ describe("a lock", () => {
       });
     await db.transaction(async (trx) => {
       await lockOrder(trx, orderId);
-      expect(await isFormerDeliverer(trx, userId)).toBe(false);
+      expect(await admissionOf(trx, userId)).toMatchObject({ isFormer: false });
       for (const other of others) await expect(attempt(other)).rejects.toMatchObject({ code: "55P03" });
     });
     for (const other of others) await attempt(other);

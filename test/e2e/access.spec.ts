@@ -81,6 +81,7 @@ beforeAll(async () => {
     dead_letter_id: `orders:${newId()}`,
     token: "A".repeat(51),
     user_id: (await customer(api)).id,
+    courier_id: courier.id,
     invitation_id: await invitationOf(shop.partnerId),
   };
   const roles = Object.entries(insiders).map(async ([role, who]) => [role, await belongings(who)] as const);

@@ -177,6 +177,7 @@ describe("the audit log", () => {
     const order = `/orders/${order_id}`;
     const reason = "Because it is tried.";
     await act("POST /orders/{order_id}/reassign", `${order}/reassign`, { deliverer_id: other.id, reason });
+    await act("PUT /couriers/{courier_id}/capacity", `/couriers/${other.id}/capacity`, { orders_at_once: 3 });
     await act("POST /orders/{order_id}/override", `${order}/override`, { to: "delivered", reason });
     // An act that changes nothing is recorded too.
     await act("POST /orders/{order_id}/accept", `${order}/accept`);

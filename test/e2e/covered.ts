@@ -71,6 +71,11 @@ export const covered = {
   ],
   "scenario-7": [
     "GET /deliveries/available",
+    "GET /deliveries/duty",
+    "PUT /deliveries/duty",
+    "POST /deliveries/position",
+    "GET /couriers",
+    "PUT /couriers/{courier_id}/capacity",
     "POST /orders/{order_id}/assign",
     "POST /orders/{order_id}/release",
     "GET /me/devices",

@@ -113,7 +113,7 @@ describe("the operator's console", () => {
       `users show ${id}`,
       `users restore ${id}`,
       "users invite deliverer console-invited@staff.example",
-      ...["users --limit 5", "couriers", "partners", "invitations"],
+      ...["users --limit 5", "couriers", "couriers on-duty", "partners", "invitations"],
     ];
     const { stdout, stderr, code } = await repl([], lines.join("\n"));
     expect({ stderr, code }).toEqual({ stderr: "", code: 0 });

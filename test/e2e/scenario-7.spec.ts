@@ -99,6 +99,27 @@ describe("scenario 7, assign", () => {
     });
   });
 
+  it("a courier goes on duty, sees the pool from there, and is bounded by an operator; the end deletes the position", async () => {
+    const [courier] = couriers as [Person];
+    const { position } = pickup;
+    const body = { on_duty: true, vehicle: "bicycle", position };
+    await api.ok("PUT /deliveries/duty", { token: courier.token, body });
+    const moved = { latitude: position.latitude + 0.001, longitude: position.longitude };
+    await api.ok("POST /deliveries/position", { token: courier.token, body: moved });
+    await api.ok(`PUT /couriers/${courier.id}/capacity`, { token: root, body: { orders_at_once: 7 } });
+    const duty = await api.ok<object>("GET /deliveries/duty", courier);
+    expect(duty).toMatchObject({ on_duty: true, vehicle: "bicycle", position: moved, orders_at_once: 7 });
+    const { order_id } = await readyOrder(api, me, shop);
+    const { items } = await api.ok<{ items: PoolEntry[] }>("GET /deliveries/available?limit=100", courier);
+    expect(items.find((one) => one.order_id === order_id)).toMatchObject({ distance_meters: 111 });
+    const seen = await api.ok<{ items: object[] }>("GET /couriers?duty=on&limit=100", { token: root });
+    expect(seen.items).toContainEqual(expect.objectContaining({ id: courier.id, position: moved }));
+    await api.ok("PUT /deliveries/duty", { token: courier.token, body: { on_duty: false } });
+    expect(await api.ok<object>("GET /deliveries/duty", courier)).not.toHaveProperty("position");
+    const refused = await api.request("POST /deliveries/position", { token: courier.token, body: moved });
+    expect(refused).toMatchObject({ status: 409, body: { code: "off_duty" } });
+  });
+
   it("the pool lists ready orders, the nearest first, without the customer's data", async () => {
     const { order_id } = await readyOrder(api, me, shop);
     const [courier] = couriers as [Person];

@@ -132,6 +132,7 @@ export class Cluster {
       checkouts: checkoutGate(base.clock),
       orderConnections: keyedLimit({ atOnce: 2, waitMs: 300 }),
       deliveryTokens: HANDOVER,
+      courierOrdersMax: 1_000,
       deliveredVisibleMs: 3_600_000,
       wakeRefunds: () => refunds.wake(),
       publicUrl: "https://waybill.example",

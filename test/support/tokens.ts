@@ -40,6 +40,9 @@ export function testIdentity(issuer: string = TEST_ISSUER) {
         findRole: implement("identity.findRole", async ({ params }) => ({
           role: strangers.has(params.userId) ? "customer" : "deliverer",
         })),
+        names: implement("identity.names", async ({ params }) => ({
+          items: params.userIds.map((id) => ({ id, name: "Carl Courier" })),
+        })),
       },
     } satisfies ServiceSchema,
     /** For the `middlewares` of the broker under test. */

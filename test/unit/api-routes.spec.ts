@@ -11,6 +11,7 @@ const inside: ActionName[] = [
   "identity.createAdmin",
   "identity.findRole",
   "identity.jwks",
+  "identity.names",
   "identity.setAvatar",
   "media.hasProof",
   "orders.applyPartnerCallback",
@@ -68,6 +69,7 @@ describe("route tables", () => {
       ({ route, idempotencyKey }) => route.method === "POST" && idempotencyKey === "never",
     );
     expect(without.map(({ route }) => route.path).toSorted()).toEqual([
+      "/deliveries/position",
       "/email/undo",
       "/invitations/accept",
       "/orders/check",

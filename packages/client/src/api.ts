@@ -1048,7 +1048,7 @@ in another way meanwhile, the request is refused: set their stock by `PUT …/av
     patch?: never;
   };
   "/deliveries/available": {
-    /** Orders that wait for a deliverer. The nearest first when a position is given, else the longest waiting. */
+    /** Orders that wait for a deliverer. The nearest to the partner first: from the given position, else from the position of the caller's duty. Without both, the longest waiting first. */
     get: {
       parameters: {
         path?: never;
@@ -1064,6 +1064,50 @@ in another way meanwhile, the request is refused: set their stock by `PUT …/av
     };
     put?: never;
     post?: never;
+    delete?: never;
+    patch?: never;
+  };
+  "/deliveries/duty": {
+    /** My duty */
+    get: {
+      parameters: { path?: never; query?: never; header?: never };
+      requestBody?: never;
+      responses: {
+        200: { content: { "application/json": Schemas["Courier"] } };
+        304: { content?: never };
+        default: Refusal;
+      };
+    };
+    /** Begin or end my duty. `on_duty` begins the duty; a repeat changes the vehicle and the position. The position is kept only during the duty:
+it is deleted when the duty ends. A duty without a position or another sign for hours ends by itself. */
+    put: {
+      parameters: { path?: never; query?: never; header?: never };
+      requestBody: {
+        content: {
+          "application/json": {
+            on_duty: boolean;
+            vehicle?: "foot" | "bicycle" | "scooter" | "motorcycle" | "car" | "van" | null;
+            position?: Schemas["Position"] | null;
+          };
+        };
+      };
+      responses: { 200: { content: { "application/json": Schemas["Courier"] } }; default: Refusal };
+    };
+    post?: never;
+    delete?: never;
+    patch?: never;
+  };
+  "/deliveries/position": {
+    get?: never;
+    put?: never;
+    /** Report where I am, on duty. For the pool and for all orders that I deliver. A report that is older than the newest one changes nothing. */
+    post: {
+      parameters: { path?: never; query?: never; header?: never };
+      requestBody: {
+        content: { "application/json": { latitude: number; longitude: number; at?: string | null } };
+      };
+      responses: { 204: { content?: never }; default: Refusal };
+    };
     delete?: never;
     patch?: never;
   };
@@ -1792,6 +1836,38 @@ Nobody can suspend their own account. */
     delete?: never;
     patch?: never;
   };
+  "/couriers": {
+    /** Couriers with their duty. Those who have been on duty at least once, with position, vehicle and the number of orders under way. */
+    get: {
+      parameters: {
+        path?: never;
+        query?: { cursor?: string; limit?: number; duty?: "on" | "off" };
+        header?: never;
+      };
+      requestBody?: never;
+      responses: {
+        200: { content: { "application/json": { items: Schemas["Courier"][]; next_cursor?: string } } };
+        304: { content?: never };
+        default: Refusal;
+      };
+    };
+    put?: never;
+    post?: never;
+    delete?: never;
+    patch?: never;
+  };
+  "/couriers/{courier_id}/capacity": {
+    get?: never;
+    /** Set how many orders a courier may deliver at once. Without `orders_at_once` the setting of the platform applies again. */
+    put: {
+      parameters: { path: { courier_id: string }; query?: never; header?: never };
+      requestBody?: { content: { "application/json": { orders_at_once?: number | null } } };
+      responses: { 200: { content: { "application/json": Schemas["Courier"] } }; default: Refusal };
+    };
+    post?: never;
+    delete?: never;
+    patch?: never;
+  };
   "/orders/{order_id}/override": {
     get?: never;
     put?: never;
@@ -2004,6 +2080,17 @@ export interface components {
       checkout_url: string;
       callback_url: string;
       pay_by: string;
+    };
+    Courier: {
+      id: string;
+      on_duty: boolean;
+      since?: string;
+      vehicle?: "foot" | "bicycle" | "scooter" | "motorcycle" | "car" | "van";
+      orders_at_once: number;
+      under_way: number;
+      position?: Schemas["Position"];
+      position_at?: string;
+      name?: string;
     };
     Device: { id: string; name?: string; language?: string; providers: string[]; created_at: string };
     Diagnosis: {

@@ -1,5 +1,6 @@
 import * as banks from "../../../contracts/banks.ts";
 import * as catalogue from "../../../contracts/catalogue.ts";
+import * as couriers from "../../../contracts/couriers.ts";
 import * as identity from "../../../contracts/identity.ts";
 import * as notifications from "../../../contracts/notifications.ts";
 import * as orders from "../../../contracts/orders.ts";
@@ -18,6 +19,7 @@ const named: Record<string, { readonly props: Props }> = {
   Availability: catalogue.availability,
   Bank: banks.bank,
   Confirmation: orders.confirmation,
+  Courier: couriers.courier,
   Device: notifications.device,
   Diagnosis: orders.diagnosis,
   Dispute: payments.dispute,

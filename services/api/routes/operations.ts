@@ -62,6 +62,17 @@ export const operationRoutes = [
     summary: "Give an order to another deliverer, or back to the pool",
     problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
   }),
+  route("GET /couriers", "orders.couriers", {
+    ...admin,
+    summary: "Couriers with their duty",
+    description:
+      "Those who have been on duty at least once, with position, vehicle and the number of orders under way.",
+  }),
+  route("PUT /couriers/{courier_id}/capacity", "orders.setCourierCapacity", {
+    ...admin,
+    summary: "Set how many orders a courier may deliver at once",
+    description: "Without `orders_at_once` the setting of the platform applies again.",
+  }),
   route("POST /orders/{order_id}/override", "orders.override", {
     ...admin,
     summary: "Move an order by hand",

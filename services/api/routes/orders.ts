@@ -135,16 +135,41 @@ export const orderRoutes = [
   }),
   delivery("GET /deliveries/available", "orders.available", {
     summary: "Orders that wait for a deliverer",
-    description: "The nearest first when a position is given, else the longest waiting.",
+    description:
+      "The nearest to the partner first: from the given position, else from the position of the caller's duty. Without both, the longest waiting first.",
     access: ["deliverer"],
     success: 200,
+  }),
+  delivery("GET /deliveries/duty", "orders.duty", {
+    summary: "My duty",
+    access: ["deliverer"],
+    success: 200,
+  }),
+  delivery("PUT /deliveries/duty", "orders.setDuty", {
+    summary: "Begin or end my duty",
+    description: [
+      "`on_duty` begins the duty; a repeat changes the vehicle and the position. The position is kept only during the duty:",
+      "it is deleted when the duty ends. A duty without a position or another sign for hours ends by itself.",
+    ].join("\n"),
+    access: ["deliverer"],
+    success: 200,
+  }),
+  delivery("POST /deliveries/position", "orders.reportPosition", {
+    summary: "Report where I am, on duty",
+    description:
+      "For the pool and for all orders that I deliver. A report that is older than the newest one changes nothing.",
+    access: ["deliverer"],
+    success: 204,
+    body: { json: "position" },
+    idempotencyKey: "never",
+    problems: ["OFF_DUTY"],
   }),
   delivery("POST /orders/{order_id}/assign", "orders.assign", {
     summary: "Assign the order to myself",
     description: "Of any number of simultaneous requests exactly one succeeds.",
     access: ["deliverer"],
     success: 200,
-    problems: ["ALREADY_ASSIGNED", "HANDOVER_LOCKED", "ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+    problems: ["ALREADY_ASSIGNED", "COURIER_FULL", "HANDOVER_LOCKED", "ILLEGAL_TRANSITION", "ORDER_CHANGED"],
   }),
   delivery("POST /orders/{order_id}/release", "orders.release", {
     summary: "Release the order into the pool",

@@ -68,3 +68,12 @@ export async function matchingUsers(db: Db, text: string): Promise<string[]> {
   );
   return found.map(({ id }) => id);
 }
+
+/** The full names of users. */
+export async function namesOf(db: Db, ids: readonly string[]): Promise<{ id: string; name: string }[]> {
+  return rows(
+    db,
+    "SELECT id, rtrim(first_name || ' ' || last_name) AS name FROM profiles WHERE id = ANY (?::uuid[])",
+    [ids],
+  );
+}

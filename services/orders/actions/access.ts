@@ -61,12 +61,16 @@ export async function photoExists(ctx: Ctx<Params<"orders.deliver">>): Promise<b
 }
 
 /**
- * Checks that an order is reassigned to a deliverer: no other user could deliver it.
+ * Checks that a user is a deliverer: no other user could deliver an order.
+ * @param field the parameter that names the user
  * @throws VALIDATION_ERROR, SERVICE_UNAVAILABLE if Identity does not answer
  */
-export async function requireDeliverer(ctx: Ctx<Params<"orders.reassign">>): Promise<void> {
+export async function requireDeliverer(
+  ctx: Ctx<unknown>,
+  userId: string | undefined,
+  field: string,
+): Promise<void> {
   callerOf(ctx, "admin");
-  const { delivererId: userId } = ctx.params;
   if (!userId) return;
   const { role } = await lookUp(
     call(
@@ -77,7 +81,19 @@ export async function requireDeliverer(ctx: Ctx<Params<"orders.reassign">>): Pro
     ),
     "Users cannot be looked up now.",
   );
-  if (role !== "deliverer") throw invalidField("delivererId", "deliverer", "This is no deliverer.");
+  if (role !== "deliverer") throw invalidField(field, "deliverer", "This is no deliverer.");
+}
+
+/** The names of users by id, on behalf of an operator. Empty while Identity does not answer. */
+export async function namesOf(ctx: Ctx<unknown>, userIds: string[]): Promise<ReadonlyMap<string, string>> {
+  if (userIds.length === 0) return new Map();
+  const timeout = partOfRequestTimeout(ctx.broker, LOOKUP_TIMEOUT_MS);
+  try {
+    const { items } = await call(ctx, "identity.names", { userIds }, { timeout });
+    return new Map(items.map(({ id, name }) => [id, name]));
+  } catch {
+    return new Map();
+  }
 }
 
 async function lookUp<T>(answer: Promise<T>, detail: string): Promise<T> {

@@ -2,17 +2,17 @@ import type { Params, Result } from "../../../contracts/actions.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
 import type { Caller, Ctx } from "../../../contracts/meta.ts";
 import { formerNames, type OrderView } from "../../../contracts/orders.ts";
-import { isoTime, momentOf } from "../../../lib/clock.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { illegal } from "../domain/order.ts";
 import { assign, deliver, failDelivery, release, WRONG_PINS_MAX } from "../domain/order-delivery.ts";
 import type { Order } from "../domain/order-model.ts";
-import { isFormerDeliverer } from "../store/former-deliverers.repository.ts";
+import { admissionOf, findDutyPosition } from "../store/couriers.repository.ts";
 import { poolOrders } from "../store/order-lists.repository.ts";
-import { findOrder, type LoadedOrder, savePosition } from "../store/orders.repository.ts";
+import { findOrder, type LoadedOrder } from "../store/orders.repository.ts";
 import { changeOrder } from "../store/unit-of-work.ts";
 import { actorInTrace } from "../use-cases/order-trace.ts";
+import { storePosition } from "./couriers.ts";
 import { viewFor, viewOf } from "./views.ts";
 
 const POOL_LIMIT_DEFAULT = 20;
@@ -20,14 +20,15 @@ const POOL_LIMIT_DEFAULT = 20;
 const ASSIGN_KEYS = formerNames["orders.assign"];
 const RELEASE_KEYS = formerNames["orders.release"];
 
-/** The orders that wait for a deliverer; with a position, the nearest first. */
+/** The orders that wait for a deliverer: with a position, given or of the caller's duty, the nearest first. */
 export async function availableOrders(
   { postgres }: OrdersDependencies,
   ctx: Ctx<Params<"orders.available">>,
 ): Promise<Result<"orders.available">> {
-  callerOf(ctx, "deliverer", "admin");
+  const caller = callerOf(ctx, "deliverer", "admin");
   const { latitude, longitude, limit = POOL_LIMIT_DEFAULT } = ctx.params;
-  const from = latitude !== undefined && longitude !== undefined ? { latitude, longitude } : undefined;
+  const given = latitude !== undefined && longitude !== undefined ? { latitude, longitude } : undefined;
+  const from = given ?? (await findDutyPosition(postgres.db, caller.id));
   const found = await poolOrders(postgres.db, from, limit);
   const items = found.map(({ feeMinor, currency, ...entry }) => ({
     ...entry,
@@ -36,7 +37,10 @@ export async function availableOrders(
   return { items };
 }
 
-/** Of several concurrent calls, one succeeds. @throws ALREADY_ASSIGNED, HANDOVER_LOCKED, NOT_FOUND */
+/**
+ * Of several concurrent calls, one succeeds.
+ * @throws ALREADY_ASSIGNED, HANDOVER_LOCKED, NOT_FOUND, COURIER_FULL, FORBIDDEN for a former deliverer
+ */
 export function assignOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.assign">>): Promise<OrderView> {
   const caller = callerOf(ctx, "deliverer");
   const actor = actorInTrace("deliverer", caller.id);
@@ -48,7 +52,11 @@ export function assignOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.as
     async ({ order, nowMs }, trx) => {
       // Decides first, so that of many concurrent calls only the successful one reads the deliverer.
       const decision = assign(order, caller.id, actor, nowMs);
-      if (await isFormerDeliverer(trx, caller.id)) throw fail("FORBIDDEN", "You are no deliverer any more.");
+      const { isFormer, underWay, ordersAtOnce = deps.courierOrdersMax } = await admissionOf(trx, caller.id);
+      if (isFormer) throw fail("FORBIDDEN", "You are no deliverer any more.");
+      if (decision.next !== order && underWay >= ordersAtOnce) {
+        throw fail("COURIER_FULL", `You deliver ${underWay} orders: ${ordersAtOnce} at once are allowed.`);
+      }
       return decision;
     },
     (order) => viewFor(caller, viewOf(order), deps.deliveryTokens),
@@ -124,21 +132,14 @@ export async function deliverOrder(
 
 /** Stores the deliverer's position and publishes it to watching clients, unless a newer one is stored. */
 export async function reportLocation(
-  { postgres, live }: OrdersDependencies,
+  deps: OrdersDependencies,
   ctx: Ctx<Params<"orders.reportLocation">>,
 ): Promise<Record<string, never>> {
   const caller = callerOf(ctx, "deliverer");
-  const { orderId, position, at } = ctx.params;
-  const positionAtMs = at === undefined ? undefined : momentOf(at);
-  if (at !== undefined && positionAtMs === undefined)
-    throw invalidField("at", "time", "This is no moment in time.");
-  const positionAt = positionAtMs === undefined ? undefined : isoTime(positionAtMs);
-  const saved = await savePosition(postgres.db, orderId, caller.id, position, positionAt);
-  if (saved) {
-    live.publish("order.position", { orderId, position, at: isoTime(Date.parse(saved.at)) });
-    return {};
-  }
-  const found = await findOrder(postgres.db, orderId, caller as Deliverer);
+  const { orderId } = ctx.params;
+  const { saved } = await storePosition(deps, { delivererId: caller.id, orderId }, ctx.params);
+  if (saved > 0) return {};
+  const found = await findOrder(deps.postgres.db, orderId, caller as Deliverer);
   if (found?.order.delivererId !== caller.id) throw fail("NOT_FOUND", "There is no such order.");
   // A newer position is stored, so this one has no effect.
   if (found.order.status === "delivering") return {};

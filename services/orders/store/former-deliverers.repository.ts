@@ -1,11 +1,11 @@
 import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
 
-/** A lock per user, so that the end of a deliverer's role and an assignment to this user never run concurrently. */
-const LOCK = "hashtextextended('deliverer ' || ?::text, 0)";
+/** A lock per user, so that assignments to a user and the end of this user's role never run concurrently. */
+export const DELIVERER_LOCK = "hashtextextended('deliverer ' || ?::text, 0)";
 
 /** Records that a user is no longer a deliverer, unless a newer version is stored. Waits for running assignments. */
 export async function addFormerDeliverer(trx: Db, userId: string, version: number): Promise<void> {
-  await row(trx, `SELECT pg_advisory_xact_lock(${LOCK})`, [userId]);
+  await row(trx, `SELECT pg_advisory_xact_lock(${DELIVERER_LOCK})`, [userId]);
   await affected(
     trx,
     `INSERT INTO former_deliverers AS f (user_id, version) VALUES (?, ?)
@@ -18,14 +18,6 @@ export async function addFormerDeliverer(trx: Db, userId: string, version: numbe
 /** Records that the user is a deliverer again. */
 export async function removeFormerDeliverer(trx: Db, userId: string, version: number): Promise<void> {
   await affected(trx, "DELETE FROM former_deliverers WHERE user_id = ? AND version < ?", [userId, version]);
-}
-
-/** Whether the user is no longer a deliverer although the token says so. Locks the result until the transaction ends. */
-export async function isFormerDeliverer(trx: Db, userId: string): Promise<boolean> {
-  await row(trx, `SELECT pg_advisory_xact_lock_shared(${LOCK})`, [userId]);
-  // A separate statement, so that it reads the changes that were committed during the wait for the lock.
-  const found = await row(trx, "SELECT 1 AS found FROM former_deliverers WHERE user_id = ?", [userId]);
-  return found !== undefined;
 }
 
 /** Deletes entries of users whose tokens have expired. */

@@ -1,12 +1,11 @@
 import type { HistoryEvent, OrderStatus } from "../../../contracts/orders.ts";
 import type { Address, Position } from "../../../contracts/shared.ts";
-import { type Db, type Rows, row, rows } from "../../../lib/sql/database.ts";
+import { type Db, type Rows, row, rows, rowsPlannedAnew } from "../../../lib/sql/database.ts";
 import { WRONG_PINS_MAX } from "../domain/order-delivery.ts";
 import type { Order } from "../domain/order-model.ts";
+import { distanceSql, longitudesOf } from "./distance.ts";
 import { ORDER_SELECT, type OrderRow, orderFromRow } from "./orders.repository.ts";
 import { SHOWN_ORDER, type ShownOrder, type ShownRow, shownFromRow } from "./shown-orders.repository.ts";
-
-const EARTH_RADIUS_METERS = 6_371_000;
 
 /** The owner of the orders in a list. */
 export type Owner =
@@ -101,23 +100,38 @@ export interface PoolRow {
   distanceMeters?: number;
 }
 
+const POOL_ENTRY = (distance: string) => `
+  SELECT o.id AS order_id, o.number, o.partner_id, o.partner ->> 'title' AS partner_title, o.partner -> 'pickup' AS pickup,
+    o.address AS destination, o.fee_minor, o.currency, o.ready_since, ${distance} AS distance_meters
+  FROM orders o`;
+const IN_POOL = `o.status = 'ready' AND o.handover_failures < ${WRONG_PINS_MAX}`;
+const TO_PICKUP = distanceSql([":latitude", ":longitude"], ["o.pickup_latitude", "o.pickup_longitude"]);
+
 /**
  * The orders that wait for a deliverer: with a position, the nearest first, otherwise the longest waiting first. An order
- * with a locked handover is not among them: it waits for an operator.
+ * with a locked handover is not among them: it waits for an operator. The index finds the nearest pickups on a map; all
+ * orders of the last pickup are read, so that the longest waiting one of them is not left out. The exact distance sorts the
+ * page. Orders without the position of a pickup come last.
  */
 export async function poolOrders(db: Db, from: Position | undefined, limit: number): Promise<PoolRow[]> {
-  const distance = from
-    ? `round(2 * ${EARTH_RADIUS_METERS} * asin(sqrt(least(1,
-         power(sin(radians(o.pickup_latitude - ?) / 2), 2) + cos(radians(?)) * cos(radians(o.pickup_latitude))
-         * power(sin(radians(o.pickup_longitude - ?) / 2), 2)))))::integer`
-    : "NULL::integer";
-  return rows<PoolRow>(
+  if (!from) {
+    const sql = `${POOL_ENTRY("NULL::integer")} WHERE ${IN_POOL} ORDER BY o.ready_since, o.id LIMIT ?`;
+    return rows<PoolRow>(db, sql, [limit]);
+  }
+  const { latitude, longitude } = from;
+  // A plan for any limit would expect a tenth of the pool to be read, and sort it as a whole.
+  return rowsPlannedAnew<PoolRow>(
     db,
-    `SELECT o.id AS order_id, o.number, o.partner_id, o.partner ->> 'title' AS partner_title, o.partner -> 'pickup' AS pickup,
-       o.address AS destination, o.fee_minor, o.currency, o.ready_since, ${distance} AS distance_meters
-     FROM orders o WHERE o.status = 'ready' AND o.handover_failures < ?
-     ORDER BY distance_meters NULLS LAST, o.ready_since, o.id LIMIT ?`,
-    [...(from ? [from.latitude, from.latitude, from.longitude] : []), WRONG_PINS_MAX, limit],
+    `${POOL_ENTRY(TO_PICKUP)}
+     WHERE o.id IN (
+       SELECT near.id FROM unnest(:longitudes::double precision[]) AS turn(longitude) CROSS JOIN LATERAL (
+         SELECT o.id FROM orders o WHERE ${IN_POOL} AND o.pickup_latitude IS NOT NULL
+         ORDER BY map_point(o.pickup_latitude, o.pickup_longitude) <-> map_point(:latitude, turn.longitude)
+         FETCH FIRST :limit ROWS WITH TIES) AS near
+       UNION ALL
+       (SELECT o.id FROM orders o WHERE ${IN_POOL} AND o.pickup_latitude IS NULL ORDER BY o.ready_since, o.id LIMIT :limit))
+     ORDER BY distance_meters NULLS LAST, o.ready_since, o.id LIMIT :limit`,
+    { latitude, longitude, longitudes: longitudesOf(longitude), limit },
   );
 }
 

@@ -247,32 +247,6 @@ export async function saveCheckoutUrl(
   await affected(trx, sql, [checkoutUrl, reference ?? null, id]);
 }
 
-/**
- * Saves the position of an order in delivery. The newest position by the deliverer's clock wins, not the last to arrive.
- * @param positionAt the time of the position by the device. Default, and maximum: now
- * @returns undefined if this deliverer does not deliver the order now, or a newer position is stored
- */
-export async function savePosition(
-  db: Db,
-  orderId: string,
-  delivererId: string,
-  { latitude, longitude }: Position,
-  positionAt?: string,
-): Promise<{ at: string } | undefined> {
-  return row<{ at: string }>(
-    db,
-    `INSERT INTO order_positions AS p (order_id, deliverer_id, latitude, longitude, reported_at)
-     SELECT o.id, o.deliverer_id, :latitude, :longitude, least(coalesce(:positionAt::timestamptz, now()), now())
-     FROM orders o
-     WHERE o.id = :orderId AND (o.deliverer_id = :delivererId) IS TRUE AND o.status = 'delivering'
-     ON CONFLICT (order_id) DO UPDATE SET latitude = excluded.latitude, longitude = excluded.longitude,
-       reported_at = excluded.reported_at, deliverer_id = excluded.deliverer_id, updated_at = now()
-     WHERE p.deliverer_id IS DISTINCT FROM excluded.deliverer_id OR p.reported_at <= excluded.reported_at
-     RETURNING p.reported_at AS at`,
-    { latitude, longitude, positionAt: positionAt ?? null, orderId, delivererId },
-  );
-}
-
 export async function findPosition(
   db: Db,
   orderId: string,

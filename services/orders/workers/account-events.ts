@@ -2,6 +2,7 @@ import type { Transaction } from "../../../lib/sql/database.ts";
 import type { Handlers } from "../../../mixins/consumer/handlers.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { delivererGone } from "../domain/order-delivery.ts";
+import { deleteCourier, endDuty } from "../store/couriers.repository.ts";
 import { insertErasedCustomer } from "../store/erasure.repository.ts";
 import {
   addFormerDeliverer,
@@ -24,6 +25,7 @@ export function accountHandlers(deps: Deps, wakeErasures: () => void): Handlers 
       async inTransaction(trx, { data: { userId, version } }) {
         await insertErasedCustomer(trx, userId);
         await releaseCarried(deps, trx, userId, version);
+        await deleteCourier(trx, userId);
         trx.committed.then(wakeErasures, () => undefined);
       },
     },
@@ -38,6 +40,7 @@ export function accountHandlers(deps: Deps, wakeErasures: () => void): Handlers 
 
 async function releaseCarried(deps: Deps, trx: Transaction, userId: string, version: number): Promise<void> {
   await addFormerDeliverer(trx, userId, version);
+  await endDuty(trx, userId);
   for (const orderId of await ordersInDelivery(trx, userId)) {
     const { order, nowMs, traceparent } = await loadOrder(trx, orderId, { role: "anybody" }, true);
     if (order.status !== "delivering" || order.delivererId !== userId) continue;
