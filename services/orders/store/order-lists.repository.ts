@@ -1,9 +1,9 @@
 import type { HistoryEvent, OrderStatus } from "../../../contracts/orders.ts";
 import type { Address, Position } from "../../../contracts/shared.ts";
 import { type Db, type Rows, row, rows, rowsPlannedAnew } from "../../../lib/sql/database.ts";
+import { distanceSql, longitudesOf } from "../../../lib/sql/distance.ts";
 import { WRONG_PINS_MAX } from "../domain/order-delivery.ts";
 import type { Order } from "../domain/order-model.ts";
-import { distanceSql, longitudesOf } from "./distance.ts";
 import { ORDER_SELECT, type OrderRow, orderFromRow } from "./orders.repository.ts";
 import { SHOWN_ORDER, type ShownOrder, type ShownRow, shownFromRow } from "./shown-orders.repository.ts";
 
