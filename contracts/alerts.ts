@@ -11,6 +11,7 @@ interface Kind {
 
 /** All kinds of alerts; docs/operating.md describes the action for each. */
 export const alertKinds = {
+  "order.not_accepted": {},
   "order.not_ready": { told: "hourly" },
   "order.no_deliverer": { told: "hourly" },
   "order.deliverer_silent": { told: "hourly" },

@@ -35,6 +35,8 @@ const orderSnapshot = object({
   partnerId: uuid,
   partnerTitle: text(120),
   delivererId: optional(uuid),
+  /** With `order.released`: the deliverer from whom the order was taken, or who gave it back. */
+  formerDelivererId: optional(uuid),
   lines: listOf(quotedLine),
   fee: storedMoney,
   total: storedMoney,
@@ -85,6 +87,8 @@ const user = object({
   firstName: personName,
   language,
   role: oneOf("customer", "deliverer", "partner", "admin"),
+  /** The partner that the user works for; only with the role `partner`. */
+  partnerId: optional(uuid),
   /** The user cannot sign in until an operator restores the account. */
   suspended: optional(boolean),
   /** The push token from the registration or the profile. */
@@ -146,6 +150,8 @@ const contents = {
   "notification.held": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
   /** The recipient's quiet hours have ended: the notification is sent now. */
   "notification.due": object({ version, notificationId: uuid }),
+  /** Nobody has accepted a paid order yet: the partner's staff get a reminder, after that the operators. */
+  "notification.reminder_due": object({ version, orderId: uuid, step: oneOf("staff", "operators") }),
   /** When the deferred notification was due, there was a newer one about the same order. */
   "notification.dropped": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
   "alert.raised": object({ version, kind: text(60), subject: text(200), detail: text(2000) }),

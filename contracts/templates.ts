@@ -17,6 +17,7 @@ import { language } from "./shared.ts";
 /** The templates of notifications about orders: the message's type and the recipient. */
 export const orderEvents = [
   "order.paid:customer",
+  "order.paid:partner",
   "order.accepted:customer",
   "order.rejected:customer",
   "order.ready:customer",
@@ -24,16 +25,23 @@ export const orderEvents = [
   "order.delayed:deliverer",
   "order.assigned:customer",
   "order.assigned:deliverer",
+  "order.assigned:partner",
   "order.released:customer",
+  "order.released:deliverer",
   "order.delivered:customer",
   "order.failed:customer",
   "order.cancelled:customer",
   "order.cancelled:deliverer",
+  "order.cancelled:partner",
   "order.expired:customer",
 ] as const;
 
 /** The templates of other notifications that follow from messages. */
-export const otherEvents = ["refund.completed:customer", "alert.raised:admin"] as const;
+export const otherEvents = [
+  "order.unanswered:partner",
+  "refund.completed:customer",
+  "alert.raised:admin",
+] as const;
 
 /** The templates for `notification.requested`. */
 export const directTemplates = [

@@ -28,10 +28,11 @@ import { templateOverrides } from "./use-cases/template-overrides.ts";
 import { queueDue } from "./workers/deferred.ts";
 import { PUSH_BREAKER, PUSH_CONCURRENCY } from "./workers/delivery.ts";
 import { handlers } from "./workers/event-handlers.ts";
+import { queueReminders } from "./workers/reminders.ts";
 import { notificationRetentions } from "./workers/retention.ts";
 import type { SendingDeps } from "./workers/sending.ts";
 
-/** Maximum delay between the end of a user's quiet hours and the sending of deferred notifications. */
+/** Maximum delay between the end of a user's quiet hours, or the time of a reminder, and the sending. */
 const DUE_SWEEP_MS = 5_000;
 
 export interface NotificationsDeps {
@@ -79,6 +80,11 @@ export function notificationsService(options: NotificationsDeps): ServiceSchema 
     intervalMs: options.dueSweepMs ?? DUE_SWEEP_MS,
     run: (stopping) => queueDue(deps, stopping),
   });
+  const reminders = timer({
+    name: "enqueueing reminders",
+    intervalMs: options.dueSweepMs ?? DUE_SWEEP_MS,
+    run: (stopping) => queueReminders(deps, stopping),
+  });
   const inbox = consumer({
     ...{ postgres: db, messageBus, group: "notifications", clock, outbox: out },
     handlers: handlers(deps),
@@ -115,6 +121,7 @@ export function notificationsService(options: NotificationsDeps): ServiceSchema 
       inbox.mixin,
       overrides.mixin,
       deferred.mixin,
+      reminders.mixin,
       pruner.mixin,
       healthChecks.mixin,
     ],

@@ -325,7 +325,8 @@ describe("the migration to admins of partners", () => {
       admins.push((await bench.ask("identity.profile", {}, { token })).partnerAdmin);
     }
     expect(admins).toEqual([true, false, true, false]);
-    await bench.said("user.updated", (user) => user.userId === staff[1]?.userId);
+    const announced = await bench.said("user.updated", (user) => user.userId === staff[1]?.userId);
+    expect(announced).toMatchObject({ role: "partner", partnerId: expect.any(String) });
   });
 
   it("makes no admin of a person who has left the partner, or who is erased", async () => {

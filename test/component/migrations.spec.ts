@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import pg from "pg";
 import { newId } from "../../lib/ids.ts";
+import { parseMessage } from "../../mixins/consumer/parse-message.ts";
 import { databases, migrate, migrateDown } from "../../platform/migrate.ts";
 import { createDatabase, type TestDatabase } from "../support/postgres.ts";
 
@@ -53,6 +54,48 @@ describe("migrations that several processes start at once", () => {
     const done = await Promise.all([1, 2, 3].map(() => migrate("orders", database.url)));
     expect(done.map(({ applied }) => applied.length > 0).sort()).toEqual([false, false, true]);
     await database.drop();
+  });
+});
+
+describe("the migration that announces partner staff again", () => {
+  it("publishes each confirmed member with the partner, as a valid message with a higher version", async () => {
+    const database = await createDatabase("identity");
+    const client = new pg.Client({ connectionString: database.url });
+    await client.connect();
+    try {
+      await client.query("DELETE FROM knex_migrations WHERE name ~ '^0121_'");
+      const partnerId = newId();
+      const insert = `INSERT INTO profiles (id, email, email_confirmed, first_name, last_name, language, role, partner_id,
+        suspended_at, version) VALUES ($1, $2, $3, 'Zoë', 'B', 'de', $4, $5, $6, 3)`;
+      const [active, suspended] = [newId(), newId()];
+      await client.query(insert, [active, "a@x.org", true, "partner", partnerId, null]);
+      await client.query(insert, [suspended, "b@x.org", true, "partner", partnerId, new Date()]);
+      await client.query(insert, [newId(), "c@x.org", false, "partner", partnerId, null]);
+      await client.query(insert, [newId(), "d@x.org", true, "customer", null, null]);
+      await migrate("identity", database.url);
+      const { rows } = await client.query("SELECT * FROM outbox ORDER BY data ->> 'email'");
+      const user = { version: 4, firstName: "Zoë", language: "de", role: "partner", partnerId };
+      expect(rows.map(({ data }) => data)).toEqual([
+        { ...user, userId: active, email: "a@x.org" },
+        { ...user, userId: suspended, email: "b@x.org", suspended: true },
+      ]);
+      for (const { id, time, type, dataschema, source, subject, data } of rows) {
+        const message = {
+          specversion: "1.0",
+          id,
+          time,
+          type,
+          dataschema,
+          source,
+          subject,
+          data,
+        };
+        expect(parseMessage(message, Date.now(), 86_400_000)).toMatchObject({ id });
+      }
+    } finally {
+      await client.end();
+      await database.drop();
+    }
   });
 });
 

@@ -8,6 +8,7 @@ import {
   type NotificationsHarness,
   orderOf,
   type Person,
+  sampleOrder,
   startNotifications,
 } from "../support/notifications.ts";
 import { openPool } from "../support/postgres.ts";
@@ -267,5 +268,152 @@ describe("quiet hours", () => {
       push: true,
       email: true,
     });
+  });
+});
+
+describe("a paid order", () => {
+  afterEach(() => {
+    shiftMs = 0;
+  });
+
+  const MINUTE_MS = 60_000;
+  let customer: Person;
+  beforeAll(async () => {
+    customer = await platform.person();
+  });
+  const partnerOrder = (partnerId: string, change: Parameters<typeof sampleOrder>[0] = {}) =>
+    sampleOrder({
+      customer: { id: customer.id, name: "Zoë" },
+      partnerId,
+      version: 2,
+      number: "K7-042",
+      ...change,
+    });
+  /** Says a message and waits until it is handled. */
+  const handled = async (...said: Parameters<NotificationsHarness["say"]>) => {
+    const { id } = await platform.say(...said);
+    await eventually(async () =>
+      expect(await platform.rows("SELECT state FROM inbox WHERE message_id = ?", [id])).toEqual([
+        { state: "done" },
+      ]),
+    );
+  };
+  const storedFor = async (who: Person) =>
+    (await platform.rows<{ event: string }>("SELECT event FROM notifications WHERE user_id = ?", [who.id]))
+      .map(({ event }) => event)
+      .toSorted();
+  const staffOf = (partnerId: string) => reachable({ role: "partner", partnerId });
+  const titles = (phone: string) => platform.shownTo(phone).map(({ title }) => title);
+  const reminders = (orderId: string) =>
+    platform.rows<{ step?: string }>(
+      "SELECT reminder ->> 'step' AS step FROM known_orders WHERE order_id = ?",
+      [orderId],
+    );
+  const alertsAbout = (orderId: string) =>
+    platform.rows("SELECT data FROM outbox WHERE type = 'alert.raised' AND subject = ?", [orderId]);
+
+  it("is pushed and mailed to each of the partner's staff, also in their quiet hours, and to no others", async () => {
+    const partnerId = newId();
+    const [one, other, stranger, suspended] = [
+      await staffOf(partnerId),
+      await staffOf(partnerId),
+      await staffOf(newId()),
+      await reachable({ role: "partner", partnerId, suspended: true }),
+    ];
+    const now = new Date().getUTCHours() * 60;
+    const quietHours = { fromMinute: now, untilMinute: (now + 120) % 1440, timeZone: "UTC" };
+    await wish(one.who, { push: true, email: true, quietHours });
+    await platform.say("order.paid", partnerOrder(partnerId));
+    for (const { who, phone } of [one, other]) {
+      await becomes(who, "order.paid sent");
+      expect(platform.shownTo(phone)).toEqual([
+        expect.objectContaining({ title: "New order", times: 1, body: expect.stringContaining("K7-042") }),
+      ]);
+      expect(platform.mails(who.email)).toEqual([expect.objectContaining({ subject: "New order" })]);
+    }
+    expect([stranger, suspended].flatMap(({ phone }) => titles(phone))).toEqual([]);
+  });
+
+  it("is not announced to staff who have left the partner", async () => {
+    const partnerId = newId();
+    const { who } = await staffOf(partnerId);
+    const left = await staffOf(partnerId);
+    const user = { userId: left.who.id, email: left.who.email, firstName: "Zoë", language: "en" } as const;
+    await platform.say("user.updated", { ...user, version: 2, role: "customer" });
+    await eventually(async () =>
+      expect(await platform.rows("SELECT 1 FROM recipients WHERE partner_id = ?", [partnerId])).toHaveLength(
+        1,
+      ),
+    );
+    await platform.say("order.paid", partnerOrder(partnerId));
+    await becomes(who, "order.paid sent");
+    expect(await statesOf(left.who)).toEqual([]);
+  });
+
+  it("that waits, is repeated to the staff half-way to the deadline and then raises one alert", async () => {
+    const partnerId = newId();
+    const { who, phone } = await staffOf(partnerId);
+    const order = partnerOrder(partnerId);
+    const said = await platform.say("order.paid", order);
+    await becomes(who, "order.paid sent");
+    shiftMs = 4.9 * MINUTE_MS;
+    await platform.say("order.paid", order, { id: said.id });
+    expect(await reminders(order.orderId)).toEqual([{ step: "staff" }]);
+    shiftMs = 5.1 * MINUTE_MS;
+    await becomes(who, "order.paid sent", "order.unanswered sent");
+    expect(titles(phone).toSorted()).toEqual(["An order still waits", "New order"]);
+    expect(platform.mails(who.email).map(({ subject }) => subject)).toContain("An order still waits");
+    await eventually(async () => expect(await reminders(order.orderId)).toEqual([{ step: "operators" }]));
+    expect(await alertsAbout(order.orderId)).toEqual([]);
+    shiftMs = 9 * MINUTE_MS;
+    await eventually(async () => expect(await alertsAbout(order.orderId)).toHaveLength(1));
+    const due = "SELECT data FROM outbox WHERE type = 'notification.reminder_due' AND subject = ?";
+    const [first] = await platform.rows<{ data: { orderId: string; version: number; step: "staff" } }>(due, [
+      order.orderId,
+    ]);
+    // A message of an earlier step that comes again has no effect.
+    await handled("notification.reminder_due", first?.data as never);
+    expect(await storedFor(who)).toEqual(["order.paid", "order.unanswered"]);
+    expect(await platform.rows(due, [order.orderId])).toHaveLength(2);
+    expect(await reminders(order.orderId)).toEqual([{}]);
+  });
+
+  it.each(["order.accepted", "order.rejected", "order.cancelled"] as const)(
+    "with %s, has no reminder, also when the message of the payment comes after it",
+    async (type) => {
+      const partnerId = newId();
+      const { who } = await staffOf(partnerId);
+      const [first, late] = [partnerOrder(partnerId), partnerOrder(partnerId)];
+      await handled("order.paid", first);
+      for (const order of [first, late]) await handled(type, { ...order, version: 3, actor: who.id });
+      await handled("order.paid", late);
+      for (const { orderId } of [first, late]) {
+        expect(await reminders(orderId)).toEqual([{}]);
+        const open = "SELECT 1 FROM known_orders WHERE order_id = ? AND remind_at IS NOT NULL";
+        expect(await platform.rows(open, [orderId])).toEqual([]);
+      }
+    },
+  );
+
+  it("accepted while its reminder is under way, is not repeated", async () => {
+    const partnerId = newId();
+    const { who } = await staffOf(partnerId);
+    const order = partnerOrder(partnerId);
+    await handled("order.paid", order);
+    await handled("order.accepted", { ...order, version: 3, actor: who.id });
+    await handled("notification.reminder_due", { orderId: order.orderId, version: 2, step: "staff" });
+    expect(await storedFor(who)).toEqual(["order.paid"]);
+  });
+
+  it("to many staff, is stored and settled in one transaction", async () => {
+    const partnerId = newId();
+    const staff = [await staffOf(partnerId), await staffOf(partnerId), await staffOf(partnerId)];
+    await platform.say("order.paid", partnerOrder(partnerId));
+    for (const { who } of staff) await becomes(who, "order.paid sent");
+    const stored = await platform.rows<{ xmin: string }>(
+      "SELECT DISTINCT xmin::text AS xmin FROM notifications WHERE user_id = ANY (?::uuid[])",
+      [staff.map(({ who }) => who.id)],
+    );
+    expect(stored).toHaveLength(1);
   });
 });

@@ -36,7 +36,9 @@ describe("a former deliverer", () => {
       expect(now).toMatchObject({ status: "ready" });
       expect(now).not.toHaveProperty("delivererId");
       await eventually(() => expect(shop.alerts(orderId)).toEqual(["order.deliverer_gone"]));
-      expect(await shop.told(orderId, "order.released")).toMatchObject([{ data: { actor: "platform" } }]);
+      expect(await shop.told(orderId, "order.released")).toMatchObject([
+        { data: { actor: "platform", formerDelivererId: id } },
+      ]);
       expect((await shop.get(other)).status).toBe("delivering");
       const again = shop.as(order.deliverer, "orders.assign", { orderId });
       await expect(again).rejects.toMatchObject({ type: "FORBIDDEN" });

@@ -5,12 +5,14 @@ import {
   audience,
   type OrderMessageType,
 } from "../../services/notifications/domain/audience.ts";
+import { acceptUntilMs, halfWayMs, minutesLeft } from "../../services/notifications/domain/reminders.ts";
 import { directTemplates, orderEvents } from "../../services/notifications/domain/templates/catalogue.ts";
 import {
   languageOf,
   renderDirect,
   renderOrder,
   renderRefund,
+  renderReminder,
   renderTextMail,
   TemplateError,
 } from "../../services/notifications/domain/templates/render.ts";
@@ -26,7 +28,9 @@ const canary = `<script>alert("1")</script>&'`;
 describe("audience", () => {
   it("has a text for every event that is sent, and a recipient for every text", () => {
     const told = Object.keys(audience).flatMap((type) =>
-      addresseesOf(type as OrderMessageType, sampleOrder({ delivererId: "d" })).map(({ event }) => event),
+      addresseesOf(type as OrderMessageType, sampleOrder({ delivererId: "d", formerDelivererId: "e" }), [
+        "s",
+      ]).map(({ event }) => event),
     );
     expect(new Set(told)).toEqual(new Set(orderEvents));
   });
@@ -39,9 +43,57 @@ describe("audience", () => {
     ]);
   });
 
+  it("of a released order, is the courier who had it, unless it is their own act", () => {
+    const order = sampleOrder({ formerDelivererId: "d", actor: "an operator" });
+    const customer = { userId: order.customer.id, event: "order.released:customer" };
+    const deliverer = { userId: "d", event: "order.released:deliverer" };
+    expect(addresseesOf("order.released", order)).toEqual([customer, deliverer]);
+    expect(addresseesOf("order.released", { ...order, actor: "d" })).toEqual([customer]);
+  });
+
+  it("of an order that its partner's staff see, is each of the staff except the one who acted", () => {
+    const toStaff = (type: OrderMessageType, change: Parameters<typeof sampleOrder>[0]) =>
+      addresseesOf(type, sampleOrder(change), ["s", "t"])
+        .filter(({ event }) => event.endsWith(":partner"))
+        .map(({ userId }) => userId);
+    expect(toStaff("order.paid", { actor: "bank:1" })).toEqual(["s", "t"]);
+    expect(toStaff("order.assigned", {})).toEqual(["s", "t"]);
+    expect(toStaff("order.cancelled", { actor: "s", previousStatus: "preparing" })).toEqual(["t"]);
+    expect(toStaff("order.cancelled", { previousStatus: "pending" })).toEqual([]);
+    expect(toStaff("order.accepted", { actor: "s" })).toEqual([]);
+  });
+
   it("of a cancelled order without a deliverer, is the customer only", () => {
     const order = sampleOrder();
     expect(addresseesOf("order.cancelled", order).map(({ userId }) => userId)).toEqual([order.customer.id]);
+  });
+});
+
+describe("the reminder of a paid order", () => {
+  const [MINUTE_MS, paidAtMs] = [60_000, Date.parse(at)];
+
+  it("is due half-way to the end of the partner's time, and the alert half-way after that", () => {
+    const untilMs = acceptUntilMs({ acceptanceMinutes: 20 }, paidAtMs, paidAtMs + MINUTE_MS);
+    expect(untilMs).toBe(paidAtMs + 20 * MINUTE_MS);
+    expect(halfWayMs(paidAtMs, untilMs)).toBe(paidAtMs + 10 * MINUTE_MS);
+    expect(halfWayMs(paidAtMs + 10 * MINUTE_MS, untilMs)).toBe(paidAtMs + 15 * MINUTE_MS);
+    expect(halfWayMs(untilMs + 1, untilMs)).toBe(untilMs + 1);
+  });
+
+  it("without a setting, and after a long outage, counts ten minutes from when the message came", () => {
+    const nowMs = paidAtMs + 180 * MINUTE_MS;
+    expect(acceptUntilMs({}, paidAtMs, nowMs)).toBe(nowMs + 10 * MINUTE_MS);
+  });
+
+  it.each(["en", "de"])("in %s, names the order, its price and the minutes that are left", (language) => {
+    const total = { amountMinor: 2_450, currency: "EUR" };
+    const minutes = minutesLeft(paidAtMs, paidAtMs + 4.2 * MINUTE_MS);
+    const { body } = renderReminder(
+      { partnerTitle: "Bäckerei Aare", number: "K7-042", total, minutesLeft: minutes },
+      "Zoë",
+      language,
+    );
+    expect(body).toMatch(/Bäckerei Aare.*24[.,]50.*5 [Mm]in.*K7-042/);
   });
 });
 

@@ -31,11 +31,12 @@ export function userMessage(
   row: ProfileRow,
   pushToken?: PushToken,
 ): NewMessage {
-  const { id: userId, version, email, firstName, language, role } = row;
+  const { id: userId, version, email, firstName, language, role, partnerId } = row;
   const suspended = row.suspendedAt !== undefined && { suspended: true };
   const data = {
     ...{ version, userId, email, firstName, language, role },
     ...suspended,
+    ...(partnerId && { partnerId }),
     ...(pushToken && { pushToken }),
   };
   return message(type, userId, data);

@@ -169,29 +169,35 @@ export async function deleteDevice(db: Db, userId: string, deviceId: string): Pr
   return (await affected(db, "DELETE FROM devices WHERE id = ? AND user_id = ?", [deviceId, userId])) === 1;
 }
 
-/** A user's notification settings, and the devices with their tokens, for a push. One statement. */
-export async function channelsOf(
-  db: Db,
-  userId: string,
-): Promise<{ preferences: Preferences; devices: Device[] }> {
-  const found = await row<
-    PreferencesRow & { tokens?: { device: string; provider: string; token: string }[] }
+/** A user's notification settings, and the devices with their tokens, for a push. */
+export interface Channels {
+  preferences: Preferences;
+  devices: Device[];
+}
+
+/** The channels of each of these users. One statement for all. */
+export async function channelsOf(db: Db, userIds: readonly string[]): Promise<Map<string, Channels>> {
+  const found = await rows<
+    PreferencesRow & { userId: string; tokens?: { device: string; provider: string; token: string }[] }
   >(
     db,
-    `SELECT p.push, p.email, p.quiet_from_minute, p.quiet_until_minute, p.quiet_time_zone,
+    `SELECT u.user_id, p.push, p.email, p.quiet_from_minute, p.quiet_until_minute, p.quiet_time_zone,
        (SELECT json_agg(json_build_object('device', t.device_id, 'provider', t.provider, 'token', t.token))
         FROM device_tokens t JOIN devices d ON d.id = t.device_id
-        WHERE d.user_id = :userId
-          AND d.id IN (SELECT id FROM devices WHERE user_id = :userId ORDER BY id DESC LIMIT :limit)) AS tokens
-     FROM (SELECT) AS one LEFT JOIN preferences p ON p.user_id = :userId`,
-    { userId, limit: DEVICES_MAX },
+        WHERE d.user_id = u.user_id
+          AND d.id IN (SELECT id FROM devices WHERE user_id = u.user_id ORDER BY id DESC LIMIT :limit)) AS tokens
+     FROM unnest(:userIds::uuid[]) AS u(user_id) LEFT JOIN preferences p ON p.user_id = u.user_id`,
+    { userIds, limit: DEVICES_MAX },
   );
-  const byDevice = Map.groupBy(found?.tokens ?? [], ({ device }) => device);
-  const devices = [...byDevice].map(([id, its]) => ({
-    id,
-    tokens: its.map(({ provider, token }) => ({ provider, token })),
-  }));
-  return { preferences: preferencesFrom(found), devices };
+  return new Map(
+    found.map(({ userId, tokens = [], ...chosen }) => {
+      const devices = [...Map.groupBy(tokens, ({ device }) => device)].map(([id, its]) => ({
+        id,
+        tokens: its.map(({ provider, token }) => ({ provider, token })),
+      }));
+      return [userId, { preferences: preferencesFrom(chosen), devices }];
+    }),
+  );
 }
 
 /**

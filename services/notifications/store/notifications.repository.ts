@@ -1,6 +1,6 @@
 import type { Attempt, NotificationView } from "../../../contracts/notifications.ts";
 import { newId } from "../../../lib/ids.ts";
-import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
+import { type Db, row, rows } from "../../../lib/sql/database.ts";
 
 export interface NotificationRow extends NotificationView {
   userId?: string;
@@ -25,51 +25,86 @@ export interface NewNotification {
   body: string;
 }
 
-/** Stores a notification, or finds the one that an earlier attempt of the same message stored. */
-export async function storeNotification(db: Db, notification: NewNotification): Promise<NotificationRow> {
-  const stored = await row<NotificationRow>(
+/**
+ * Stores the notifications of a message, or finds those that an earlier attempt stored. One statement for all.
+ * @returns them in the order of the argument
+ */
+export async function storeNotifications(
+  db: Db,
+  all: readonly NewNotification[],
+): Promise<NotificationRow[]> {
+  if (all.length === 0) return [];
+  const stored = await rows<NotificationRow & { addressee: string }>(
     db,
-    `WITH added AS (
+    `WITH new AS (
+       SELECT * FROM unnest(:ids::uuid[], :messageIds::uuid[], :addressees::text[], :userIds::uuid[],
+         :orderIds::uuid[], :events::text[], :titles::text[], :bodies::text[])
+         AS new(id, message_id, addressee, user_id, order_id, event, title, body)),
+     added AS (
        INSERT INTO notifications (id, message_id, addressee, user_id, order_id, event, title, body)
-       VALUES (:id, :messageId, :addressee, :userId, :orderId, :event, :title, :body)
-       ON CONFLICT (message_id, addressee) DO NOTHING RETURNING ${COLUMNS})
-     SELECT ${COLUMNS} FROM added
-     UNION ALL SELECT ${COLUMNS} FROM notifications WHERE message_id = :messageId AND addressee = :addressee LIMIT 1`,
+       SELECT id, message_id, addressee, user_id, order_id, event, title, body FROM new
+       ON CONFLICT (message_id, addressee) DO NOTHING RETURNING ${COLUMNS}, addressee)
+     SELECT ${COLUMNS}, addressee FROM added
+     UNION ALL
+     SELECT ${NOTIFICATION_COLUMNS.map((column) => `n.${column}`).join(", ")}, n.addressee
+     FROM new JOIN notifications n ON n.message_id = new.message_id AND n.addressee = new.addressee`,
     {
-      ...notification,
-      id: newId(),
-      userId: notification.userId ?? null,
-      orderId: notification.orderId ?? null,
+      ids: all.map(() => newId()),
+      messageIds: all.map(({ messageId }) => messageId),
+      addressees: all.map(({ addressee }) => addressee),
+      userIds: all.map(({ userId }) => userId ?? null),
+      orderIds: all.map(({ orderId }) => orderId ?? null),
+      events: all.map(({ event }) => event),
+      titles: all.map(({ title }) => title),
+      bodies: all.map(({ body }) => body),
     },
   );
-  if (!stored) throw new Error("a notification was neither stored nor found");
-  return stored;
+  const byAddressee = new Map(stored.map(({ addressee, ...row }) => [addressee, row]));
+  return all.map(({ addressee }) => {
+    const row = byAddressee.get(addressee);
+    if (!row) throw new Error("a notification was neither stored nor found");
+    return row;
+  });
+}
+
+/** The result of a delivery round of one notification. */
+export interface Pass {
+  id: string;
+  state: NotificationRow["state"];
+  attempts: readonly Attempt[];
+  /** The delivered text if it differs from the stored one; the body is cut to the maximum length. */
+  deliveredText?: { title: string; body: string } | undefined;
 }
 
 /**
- * Saves the result of a delivery round. An operator can replay a failed notification.
- * @param deliveredText the delivered text if it differs from the stored one; the body is cut to the maximum length
- * @returns whether the notification was unsettled before
+ * Saves the results of a delivery round. An operator can replay a failed notification. One statement for all, which locks
+ * the rows in the order of their ids, as every other transaction does.
+ * @returns the ids of those that were unsettled before
  */
-export async function savePass(
-  db: Db,
-  id: string,
-  state: NotificationRow["state"],
-  attempts: readonly Attempt[],
-  deliveredText?: { title: string; body: string },
-): Promise<boolean> {
-  const count = await affected(
+export async function savePasses(db: Db, passes: readonly Pass[]): Promise<Set<string>> {
+  const saved = await rows<{ id: string }>(
     db,
-    `UPDATE notifications
-     SET state = :state, attempts = attempts || CAST(:attempts AS jsonb), passes = passes + 1, updated_at = now(),
-         title = coalesce(:title, title), body = coalesce(left(:body, ${BODY_MAX}), body)
-     WHERE id = :id AND state IN ('pending', 'held', 'failed')`,
+    `WITH passes AS (
+       SELECT * FROM unnest(:ids::uuid[], :states::text[], :attempts::jsonb[], :titles::text[], :bodies::text[])
+         AS passes(id, state, attempts, title, body)),
+     locked AS MATERIALIZED (
+       SELECT id FROM notifications WHERE id = ANY (:ids::uuid[]) AND state IN ('pending', 'held', 'failed')
+       ORDER BY id FOR UPDATE)
+     UPDATE notifications n
+     SET state = passes.state, attempts = n.attempts || passes.attempts, passes = n.passes + 1, updated_at = now(),
+         title = coalesce(passes.title, n.title), body = coalesce(left(passes.body, ${BODY_MAX}), n.body)
+     FROM passes JOIN locked ON locked.id = passes.id
+     WHERE n.id = passes.id
+     RETURNING n.id`,
     {
-      ...{ id, state, attempts: JSON.stringify(attempts) },
-      ...{ title: deliveredText?.title ?? null, body: deliveredText?.body ?? null },
+      ids: passes.map(({ id }) => id),
+      states: passes.map(({ state }) => state),
+      attempts: passes.map(({ attempts }) => JSON.stringify(attempts)),
+      titles: passes.map(({ deliveredText }) => deliveredText?.title ?? null),
+      bodies: passes.map(({ deliveredText }) => deliveredText?.body ?? null),
     },
   );
-  return count === 1;
+  return new Set(saved.map(({ id }) => id));
 }
 
 /** Marks the pending notifications of a message as failed. @returns them */
@@ -105,23 +140,48 @@ export async function settledAfter(db: Db, id: string, limit: number): Promise<N
   );
 }
 
+/** What the reminders of a paid order say, and to whom the next one goes. */
+export interface Reminder {
+  step: "staff" | "operators";
+  partnerId: string;
+  partnerTitle: string;
+  number?: string | undefined;
+  total: { amountMinor: number; currency: string };
+  /** The end of the time to accept the order, RFC 3339. */
+  acceptUntil: string;
+}
+
+export interface SeenOrder {
+  orderId: string;
+  version: number;
+  customerId: string;
+  /** Of a paid order. */
+  reminder?: { at: string; content: Reminder } | undefined;
+}
+
 /**
- * Records the customer of an order and the version of the current message.
+ * Records the customer of an order and the version of the current message. A message newer than all before sets the
+ * reminder or ends it. An older one changes nothing, so an order that was accepted gets no reminder by a late message.
  * @returns the newest recorded version, including this one
  */
 export async function recordOrder(
   db: Db,
-  orderId: string,
-  version: number,
-  customerId: string,
+  { orderId, version, customerId, reminder }: SeenOrder,
 ): Promise<number> {
   const newest = await row<{ version: number }>(
     db,
-    `INSERT INTO known_orders AS known (order_id, version, customer_id) VALUES (?, ?, ?)
+    `INSERT INTO known_orders AS known (order_id, version, customer_id, remind_at, reminder)
+     VALUES (:orderId, :version, :customerId, :remindAt, :reminder)
      ON CONFLICT (order_id) DO UPDATE
-       SET version = greatest(known.version, excluded.version), updated_at = now()
+       SET version = greatest(known.version, excluded.version), updated_at = now(),
+         remind_at = CASE WHEN excluded.version > known.version THEN excluded.remind_at ELSE known.remind_at END,
+         reminder = CASE WHEN excluded.version > known.version THEN excluded.reminder ELSE known.reminder END
      RETURNING version`,
-    [orderId, version, customerId],
+    {
+      ...{ orderId, version, customerId },
+      remindAt: reminder?.at ?? null,
+      reminder: reminder ? JSON.stringify(reminder.content) : null,
+    },
   );
   return newest?.version ?? version;
 }

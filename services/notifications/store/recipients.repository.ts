@@ -13,20 +13,22 @@ export interface Recipient {
 }
 
 const ADMINS_MAX = 100;
+/** How many of a partner's staff are notified of an order. */
+export const STAFF_MAX = 50;
 const COLUMNS = "user_id, email, first_name, language, role";
 
 /** Saves the user of an identity message, unless a newer version is stored. @returns whether it was saved */
 export async function saveRecipient(db: Db, user: MessageData<"user.registered">): Promise<boolean> {
   const count = await affected(
     db,
-    `INSERT INTO recipients AS known (user_id, version, email, first_name, language, role, suspended)
-     VALUES (:userId, :version, :email, :firstName, :language, :role, :suspended)
+    `INSERT INTO recipients AS known (user_id, version, email, first_name, language, role, suspended, partner_id)
+     VALUES (:userId, :version, :email, :firstName, :language, :role, :suspended, :partnerId)
      ON CONFLICT (user_id) DO UPDATE
        SET version = excluded.version, email = excluded.email, first_name = excluded.first_name,
            language = excluded.language, role = excluded.role, suspended = excluded.suspended,
-           updated_at = now()
+           partner_id = excluded.partner_id, updated_at = now()
        WHERE known.version < excluded.version AND known.deleted_at IS NULL`,
-    { ...user, suspended: user.suspended ?? false },
+    { ...user, suspended: user.suspended ?? false, partnerId: user.partnerId ?? null },
   );
   return count === 1;
 }
@@ -41,7 +43,7 @@ export async function eraseRecipient(db: Db, userId: string, version: number): P
     `INSERT INTO recipients (user_id, version, deleted_at) VALUES (?, ?, now())
      ON CONFLICT (user_id) DO UPDATE
        SET version = greatest(recipients.version, excluded.version), deleted_at = now(),
-           email = NULL, first_name = NULL, language = NULL, role = NULL, updated_at = now()`,
+           email = NULL, first_name = NULL, language = NULL, role = NULL, partner_id = NULL, updated_at = now()`,
     [userId, version],
   );
   await affected(db, "DELETE FROM preferences WHERE user_id = ?", [userId]);
@@ -71,6 +73,30 @@ export async function recipientsOf(db: Db, userIds: readonly string[]): Promise<
     [userIds],
   );
   return new Map(found.map((recipient) => [recipient.userId, recipient]));
+}
+
+/**
+ * These users, and the staff of a partner that are not suspended, at most 50. One statement.
+ * @param partnerId absent: no staff
+ */
+export async function recipientsWithStaff(
+  db: Db,
+  userIds: readonly string[],
+  partnerId: string | undefined,
+): Promise<{ people: Map<string, Recipient>; staff: string[] }> {
+  const found = await rows<Recipient & { isStaff: boolean }>(
+    db,
+    `SELECT ${COLUMNS}, false AS is_staff FROM recipients
+     WHERE user_id = ANY(:userIds::uuid[]) AND deleted_at IS NULL
+     UNION ALL
+     (SELECT ${COLUMNS}, true AS is_staff FROM recipients
+      WHERE partner_id = :partnerId::uuid AND NOT suspended ORDER BY user_id LIMIT ${STAFF_MAX})`,
+    { userIds, partnerId: partnerId ?? null },
+  );
+  return {
+    people: new Map(found.map(({ isStaff: _, ...recipient }) => [recipient.userId, recipient])),
+    staff: found.flatMap(({ isStaff, userId }) => (isStaff ? [userId] : [])),
+  };
 }
 
 /** The admins that are not suspended, at most 100. */

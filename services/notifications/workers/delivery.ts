@@ -42,6 +42,8 @@ export interface DeliveryRequest {
   mail?: Mail | undefined;
   /** `mailOnly` for answers to the user's own action, such as a code: preferences do not apply. */
   preferences: { push: boolean; email: boolean } | "mailOnly";
+  /** The mail is sent also when a device has accepted the push. */
+  bothChannels?: true | undefined;
 }
 
 export interface DeliveryDeps {
@@ -60,6 +62,8 @@ export interface DeliveryResult {
   state: "sent" | "muted" | "failed";
   /** With `failed`: whether a later pass may succeed. */
   retryable: boolean;
+  /** No device accepted the push, so the mail is what the recipient got. */
+  byMailOnly?: true;
   attempts: Attempt[];
   /** Tokens whose push failed. */
   tokenFailures: TokenFailure[];
@@ -74,7 +78,7 @@ export interface TokenFailure {
 }
 
 /**
- * Sends one notification to one person: a push to each device, and a mail if no device accepted it.
+ * Sends one notification to one person: a push to each device, and a mail if no device accepted it or both are wanted.
  * Ends within five seconds. A repetition uses the same ids, so providers and mailboxes that honour them show the
  * notification once.
  */
@@ -87,21 +91,27 @@ export async function deliver(request: DeliveryRequest, deps: DeliveryDeps): Pro
     attempts: run.attempts,
     tokenFailures: run.tokenFailures,
   });
-  const { preferences } = request;
+  const { preferences, bothChannels } = request;
+  let pushed = false;
   if (preferences !== "mailOnly") {
     if (!preferences.push && !preferences.email) {
       skip(run, "push", "none", "pushes are turned off");
       skip(run, "email", deps.mailer.name, "mails are turned off");
       return result("muted");
     }
-    if (await pushToDevices(run, preferences.push)) return result("sent");
+    pushed = await pushToDevices(run, preferences.push);
+    if (pushed && !(bothChannels && preferences.email)) return result("sent");
     if (!preferences.email) {
       skip(run, "email", deps.mailer.name, "mails are turned off");
       return result("failed");
     }
   }
   const mailed = await mail(run);
-  return mailed.outcome === "accepted" ? result("sent") : result("failed", mailed.retryable);
+  // After an accepted push the mail is not repeated: the recipient knows, and a repetition would push again.
+  if (pushed) return result("sent");
+  return mailed.outcome === "accepted"
+    ? { ...result("sent"), byMailOnly: true }
+    : result("failed", mailed.retryable);
 }
 
 interface Run {

@@ -1,7 +1,9 @@
 import type { Message } from "../../../contracts/messages.ts";
+import { isoTime } from "../../../lib/clock.ts";
 import type { Transaction } from "../../../lib/sql/database.ts";
 import type { Handler, Handlers } from "../../../mixins/consumer/handlers.ts";
 import { audience, type OrderMessageType } from "../domain/audience.ts";
+import { acceptUntilMs, halfWayMs } from "../domain/reminders.ts";
 import { projection } from "../projections/history.ts";
 import {
   type DeviceOwner,
@@ -10,7 +12,7 @@ import {
   type NewToken,
   saveToken,
 } from "../store/devices.repository.ts";
-import { recordOrder } from "../store/notifications.repository.ts";
+import { recordOrder, type SeenOrder } from "../store/notifications.repository.ts";
 import { eraseRecipient, isErased, saveRecipient } from "../store/recipients.repository.ts";
 import { deliverDeferred, failDeferred } from "./deferred.ts";
 import {
@@ -20,6 +22,7 @@ import {
   orderNotifications,
   refundNotifications,
 } from "./outgoing-notifications.ts";
+import { remind, reminderFailed } from "./reminders.ts";
 import { failPendingOfMessage, type SendingDeps, sendNotifications } from "./sending.ts";
 
 /** A notification about an order is useless much later, so there are few retries. */
@@ -69,7 +72,8 @@ export function handlers(deps: SendingDeps): Handlers {
     // No notification is sent, but the order is recorded: a refund may follow while it is still unpaid.
     "order.created": {
       async inTransaction(trx, { data }) {
-        await recordOrder(trx, data.orderId, data.version, data.customer.id);
+        const { orderId, version, customer } = data;
+        await recordOrder(trx, { orderId, version, customerId: customer.id });
       },
     },
     "notification.requested": {
@@ -115,6 +119,14 @@ export function handlers(deps: SendingDeps): Handlers {
       dead: (trx, { data }) => failDeferred(deps, trx, data.notificationId),
       external: async ({ data }, { logger }) => deliverDeferred(deps, data.notificationId, logger),
     },
+    "notification.reminder_due": {
+      schedule: ORDER_RETRY_DELAYS_MS,
+      dead: async (trx, message) => {
+        await dead(trx, message);
+        await reminderFailed(deps, trx, message);
+      },
+      external: (message, lease) => remind(deps, message, lease),
+    },
     "user.registered": { inTransaction: (trx, { data }) => saveUser(trx, data) },
     "user.updated": { inTransaction: (trx, { data }) => saveUser(trx, data) },
     "user.device_added": {
@@ -151,10 +163,20 @@ async function addDevice(trx: Transaction, owner: DeviceOwner, token: NewToken):
  * Records the order and its customer, who is the addressee of refunds.
  * @returns whether the message is stale: a newer version was sent, and this message is older than the limit
  */
-async function recordOrderVersion(
-  deps: SendingDeps,
-  { data, time }: Message<OrderMessageType>,
-): Promise<boolean> {
-  const newest = await recordOrder(deps.postgres.db, data.orderId, data.version, data.customer.id);
-  return newest > data.version && deps.clock.now() - Date.parse(time) > STALE_AFTER_MS;
+async function recordOrderVersion(deps: SendingDeps, order: Message<OrderMessageType>): Promise<boolean> {
+  const { orderId, version, customer } = order.data;
+  const nowMs = deps.clock.now();
+  const newest = await recordOrder(deps.postgres.db, {
+    ...{ orderId, version, customerId: customer.id },
+    ...(order.type === "order.paid" && { reminder: reminderOf(order, nowMs) }),
+  });
+  return newest > version && nowMs - Date.parse(order.time) > STALE_AFTER_MS;
+}
+
+/** The reminder of a paid order, for the staff of its partner. */
+function reminderOf({ data, time }: Message<OrderMessageType>, nowMs: number): SeenOrder["reminder"] {
+  const { partnerId, partnerTitle, number, total } = data;
+  const untilMs = acceptUntilMs(data, Date.parse(time), nowMs);
+  const content = { partnerId, partnerTitle, number, total, acceptUntil: isoTime(untilMs) };
+  return { at: isoTime(halfWayMs(nowMs, untilMs)), content: { step: "staff", ...content } };
 }

@@ -5,8 +5,9 @@ import { derivedId } from "../../../lib/ids.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import type { HandlerError } from "../../../mixins/consumer/handlers.ts";
-import { addresseesOf, type OrderMessageType } from "../domain/audience.ts";
-import { isDeferrable } from "../domain/templates/catalogue.ts";
+import { addresseesOf, concernsStaff, type OrderMessageType } from "../domain/audience.ts";
+import { minutesLeft } from "../domain/reminders.ts";
+import { isDeferrable, usesBothChannels } from "../domain/templates/catalogue.ts";
 import {
   type RenderedText,
   type RenderOptions,
@@ -14,11 +15,18 @@ import {
   renderDirect,
   renderOrder,
   renderRefund,
+  renderReminder,
   renderTextMail,
   type TemplateOverrideLookup,
 } from "../domain/templates/render.ts";
-import { customerOf, type NewNotification } from "../store/notifications.repository.ts";
-import { isErased, listAdmins, type Recipient, recipientsOf } from "../store/recipients.repository.ts";
+import { customerOf, type NewNotification, type Reminder } from "../store/notifications.repository.ts";
+import {
+  isErased,
+  listAdmins,
+  type Recipient,
+  recipientsOf,
+  recipientsWithStaff,
+} from "../store/recipients.repository.ts";
 import type { OutgoingNotification } from "./sending.ts";
 
 /** A deadline that stays missed raises its alert again. Within this time operators get one notification about it. */
@@ -31,11 +39,12 @@ export async function orderNotifications(
   overrides: TemplateOverrideLookup,
   { id, type, time, data: order }: Message<OrderMessageType>,
 ): Promise<OutgoingNotification[]> {
-  const addressees = addresseesOf(type, order);
-  const concerned = [...addressees.map(({ userId }) => userId), order.delivererId].filter(
+  const concerned = [order.customer.id, order.delivererId, order.formerDelivererId].filter(
     (id) => id !== undefined,
   );
-  const people = await recipientsOf(db, concerned);
+  const staffed = concernsStaff(type, order) ? order.partnerId : undefined;
+  const { people, staff } = await recipientsWithStaff(db, concerned, staffed);
+  const addressees = addresseesOf(type, order, staff);
   const outgoing: OutgoingNotification[] = [];
   for (const { userId, event } of addressees) {
     const person = people.get(userId);
@@ -46,12 +55,35 @@ export async function orderNotifications(
     const input = omitUndefined({ order, firstName, deliverer, at: time });
     const render = (options: RenderOptions) => renderOrder(event, input, languageOf(person), options);
     const notification = { messageId: id, addressee: userId, userId, orderId: order.orderId, event: type };
-    const personal = personalNotification(notification, render, overrides, person);
-    outgoing.push(
-      isDeferrable(event) ? { ...personal, deferrable: { orderVersion: order.version } } : personal,
-    );
+    outgoing.push({
+      ...personalNotification(notification, render, overrides, person),
+      ...(usesBothChannels(event) && { bothChannels: true }),
+      ...(isDeferrable(event) && { deferrable: { orderVersion: order.version } }),
+    });
   }
   return outgoing;
+}
+
+/** A reminder to each of the partner's staff. */
+export async function reminderNotifications(
+  db: Db,
+  overrides: TemplateOverrideLookup,
+  { messageId, orderId, reminder }: { messageId: string; orderId: string; reminder: Reminder },
+  nowMs: number,
+): Promise<OutgoingNotification[]> {
+  const { people, staff } = await recipientsWithStaff(db, [], reminder.partnerId);
+  const input = { ...reminder, minutesLeft: minutesLeft(nowMs, Date.parse(reminder.acceptUntil)) };
+  const event = "order.unanswered";
+  return staff.flatMap((userId) => {
+    const person = people.get(userId);
+    if (!person) return [];
+    const render = (options: RenderOptions) =>
+      renderReminder(input, person.firstName, person.language, options);
+    const notification = { messageId, addressee: userId, userId, orderId, event };
+    return [
+      { ...personalNotification(notification, render, overrides, person), bothChannels: true as const },
+    ];
+  });
 }
 
 /** The notification to the customer that the money is on its way back. @throws Error while the order is not known */

@@ -1,10 +1,11 @@
-import { message } from "../../../contracts/messages.ts";
+import { message, type NewMessage } from "../../../contracts/messages.ts";
 import type { Attempt } from "../../../contracts/notifications.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { DecryptionError, type EncryptionKeys } from "../../../lib/encryption.ts";
 import { lazyAsync } from "../../../lib/lazy-async.ts";
 import type { Logger } from "../../../lib/logger.ts";
-import type { Db, Transaction } from "../../../lib/sql/database.ts";
+import { mapConcurrent } from "../../../lib/map-concurrent.ts";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import type { Lease } from "../../../mixins/consumer/handlers.ts";
 import type { Documents } from "../../../mixins/documents/documents.mixin.ts";
 import type { Outbox } from "../../../mixins/outbox/outbox.mixin.ts";
@@ -15,17 +16,29 @@ import { deferredUntil } from "../domain/quiet-hours.ts";
 import type { RenderedText } from "../domain/templates/render.ts";
 import type { NotificationDocument } from "../projections/history.ts";
 import { type Deferral, defer, deleteDeferral } from "../store/deferred.repository.ts";
-import { channelsOf, lockDevicesOf, recordTokenFailure, removeToken } from "../store/devices.repository.ts";
+import {
+  type Channels,
+  channelsOf,
+  lockDevicesOf,
+  recordTokenFailure,
+  removeToken,
+} from "../store/devices.repository.ts";
 import {
   failPending,
   type NewNotification,
   type NotificationRow,
-  savePass,
-  storeNotification,
+  savePasses,
+  storeNotifications,
 } from "../store/notifications.repository.ts";
 import { openSender } from "../use-cases/agent-settings.ts";
 import type { TemplateOverrides } from "../use-cases/template-overrides.ts";
 import { type DeliveryDeps, type DeliveryResult, deliver, type TokenFailure } from "./delivery.ts";
+
+/**
+ * How many recipients of one message are served at one time, so that a partner with many staff does not use up the
+ * places of a provider or the connections of the mailer.
+ */
+const RECIPIENTS_AT_ONCE = 8;
 
 export interface SendingDeps extends DeliveryDeps {
   postgres: Postgres;
@@ -43,6 +56,8 @@ export interface OutgoingNotification {
   /** The text of the mail without greeting and footer. Absent when it is secret. */
   mailText?: RenderedText;
   mailOnly?: true;
+  /** By push and by mail. Without it, a mail is sent if no device accepts the push. It is never deferred. */
+  bothChannels?: true;
   /**
    * It can wait for the end of the reader's quiet hours. `orderVersion`: it is dropped when people were notified about a
    * newer version of the order.
@@ -85,14 +100,18 @@ export async function sendStored(
   logger: Pick<Logger, "warn">,
 ): Promise<(trx: Transaction) => Promise<void>> {
   const sender = lazyAsync(() => senderOf(deps, logger));
-  const sent = await Promise.all(
-    due.map(
-      async ({ row, outgoing }): Promise<Sent> => ({
-        row,
-        outgoing,
-        result: await deliverOne(deps, row, outgoing, sender),
-      }),
-    ),
+  const userIds = due.flatMap(({ outgoing: { mailOnly, notification } }) =>
+    mailOnly || !notification.userId ? [] : [notification.userId],
+  );
+  const channels = userIds.length > 0 ? await channelsOf(deps.postgres.db, userIds) : new Map();
+  const sent = await mapConcurrent(
+    RECIPIENTS_AT_ONCE,
+    due,
+    async ({ row, outgoing }): Promise<Sent> => ({
+      row,
+      outgoing,
+      result: await deliverOne(deps, row, outgoing, channels.get(outgoing.notification.userId), sender),
+    }),
   );
   const retryable = sent.filter(({ result }) => result.state === "failed" && result.retryable);
   if (retryable.length === 0) return (trx) => settle(deps, trx, sent);
@@ -115,16 +134,13 @@ export async function failPendingOfMessage(
 
 /** @param includeFailed whether failed ones are due again, because an operator replays the message */
 async function store(deps: SendingDeps, all: readonly OutgoingNotification[], includeFailed: boolean) {
-  const insertAll = async (db: Db) => {
-    const stored: { row: NotificationRow; outgoing: OutgoingNotification }[] = [];
-    for (const outgoing of all) {
-      stored.push({ row: await storeNotification(db, outgoing.notification), outgoing });
-    }
-    return stored;
-  };
-  // A single notification is a single statement and needs no transaction.
-  const stored = all.length > 1 ? await deps.postgres.transact(insertAll) : await insertAll(deps.postgres.db);
-  return stored.filter(({ row }) => row.state === "pending" || (includeFailed && row.state === "failed"));
+  const stored = await storeNotifications(
+    deps.postgres.db,
+    all.map(({ notification }) => notification),
+  );
+  return all
+    .map((outgoing, index) => ({ row: stored[index] as NotificationRow, outgoing }))
+    .filter(({ row }) => row.state === "pending" || (includeFailed && row.state === "failed"));
 }
 
 async function senderOf(deps: SendingDeps, logger: Pick<Logger, "warn">): Promise<Sender | undefined> {
@@ -140,14 +156,11 @@ async function senderOf(deps: SendingDeps, logger: Pick<Logger, "warn">): Promis
 async function deliverOne(
   deps: SendingDeps,
   row: NotificationRow,
-  { mail, mailOnly, notification, deferrable }: OutgoingNotification,
+  { mail, bothChannels, deferrable }: OutgoingNotification,
+  channels: Channels | undefined,
   sender: () => Promise<Sender | undefined>,
 ): Promise<Sent["result"]> {
-  const { userId } = notification;
-  const { preferences, devices } =
-    mailOnly || !userId
-      ? { preferences: "mailOnly" as const, devices: [] }
-      : await channelsOf(deps.postgres.db, userId);
+  const { preferences, devices } = channels ?? { preferences: "mailOnly" as const, devices: [] };
   const nowMs = deps.clock.now();
   const untilMs = deferrable && preferences !== "mailOnly" ? deferredUntil(preferences, nowMs) : undefined;
   if (untilMs !== undefined) {
@@ -162,6 +175,7 @@ async function deliverOne(
       data: { event: row.event, notificationId: row.id, ...(row.orderId && { orderId: row.orderId }) },
       devices,
       preferences,
+      bothChannels,
       sender: devices.length > 0 ? await sender() : undefined,
       mail: mail && { ...mail, messageId: `${row.id}@waybill` },
     },
@@ -174,21 +188,26 @@ async function deliverOne(
  * all transactions.
  */
 async function settle(deps: SendingDeps, trx: Transaction, sent: readonly Sent[]): Promise<void> {
-  const failures: TokenFailure[] = [];
-  for (const { row, outgoing, result } of sent) {
-    const { state, retryable, attempts, tokenFailures } = result;
-    const next = state === "failed" && retryable ? "pending" : state;
+  const passes = sent.map(({ row, outgoing, result }) => ({
+    id: row.id,
+    state: result.state === "failed" && result.retryable ? ("pending" as const) : result.state,
+    attempts: result.attempts,
     // The row has the text of the push. When the mail was delivered instead, the history shows the mail's text.
-    const deliveredText =
-      attempts.at(-1)?.channel === "email" && state === "sent" ? outgoing.mailText : undefined;
-    const isSaved = await savePass(trx, row.id, next, attempts, deliveredText);
-    if (outgoing.wasDeferred && (next === "sent" || next === "muted" || next === "failed"))
+    deliveredText: "byMailOnly" in result && result.byMailOnly ? outgoing.mailText : undefined,
+  }));
+  const saved = await savePasses(trx, passes);
+  const failures: TokenFailure[] = [];
+  const outcomes: NewMessage[] = [];
+  for (const [index, { row, outgoing, result }] of sent.entries()) {
+    const state = passes[index]?.state;
+    if (outgoing.wasDeferred && (state === "sent" || state === "muted" || state === "failed"))
       await deleteDeferral(trx, row.id);
-    if (!isSaved) continue;
+    if (!saved.has(row.id)) continue;
     if (result.state === "held") await defer(trx, deferralOf(row, outgoing, result));
-    failures.push(...tokenFailures);
-    if (next !== "pending") await deps.outbox.add(trx, [outcomeOf(row, `notification.${next}`)]);
+    failures.push(...result.tokenFailures);
+    if (state && state !== "pending") outcomes.push(outcomeOf(row, `notification.${state}`));
   }
+  if (outcomes.length > 0) await deps.outbox.add(trx, outcomes);
   await lockDevicesOf(trx, failures);
   for (const failure of failures) {
     await (failure.unregistered ? removeToken(trx, failure) : recordTokenFailure(trx, failure));
@@ -216,9 +235,9 @@ export async function dropNotification(
   row: NotificationRow,
 ): Promise<void> {
   const attempts = [skippedAttempt(deps.clock.now(), "newer news of the order came in the meantime")];
-  const isSaved = await savePass(trx, row.id, "dropped", attempts);
+  const saved = await savePasses(trx, [{ id: row.id, state: "dropped", attempts }]);
   await deleteDeferral(trx, row.id);
-  if (!isSaved) return;
+  if (!saved.has(row.id)) return;
   await deps.outbox.add(trx, [outcomeOf(row, "notification.dropped")]);
 }
 

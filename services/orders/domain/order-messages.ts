@@ -13,9 +13,14 @@ import {
 type Identified = Pick<Order, "id" | "version">;
 type AtBank = Pick<Order, "id" | "version" | "number" | "bankId">;
 
-/** The message with the order's snapshot after a transition. */
-export function orderMessage(order: Order, { type, from, actor, reason }: Transition): NewMessage {
+/** The message with the order's snapshot after a transition. @param before the order before it; absent for a new order */
+export function orderMessage(
+  order: Order,
+  { type, from, actor, reason }: Transition,
+  before?: Pick<Order, "delivererId">,
+): NewMessage {
   const { currency, partner } = order;
+  const hasLeft = before?.delivererId !== order.delivererId;
   const data = omitUndefined({
     version: order.version,
     orderId: order.id,
@@ -27,6 +32,7 @@ export function orderMessage(order: Order, { type, from, actor, reason }: Transi
     partnerId: partner.id,
     partnerTitle: partner.title,
     delivererId: order.delivererId,
+    formerDelivererId: hasLeft ? before?.delivererId : undefined,
     lines: order.lines,
     fee: { amountMinor: order.feeMinor, currency },
     total: { amountMinor: order.totalMinor, currency },

@@ -222,7 +222,10 @@ export function recordTransition(
     actor,
     ...(reason && { reason }),
   };
-  const messages = [orderMessage(next, transition), ...refunds.map((one) => refundRequested(next, one))];
+  const messages = [
+    orderMessage(next, transition, before),
+    ...refunds.map((one) => refundRequested(next, one)),
+  ];
   return { next, transition, messages, refunds };
 }
 

@@ -14,10 +14,13 @@ export type DirectTemplate = (typeof directTemplates)[number];
 
 /**
  * Whether a notification is sent during quiet hours ("now") or when they end ("later"). "now" is for a courier at the
- * door, for an order that will not arrive, for alerts to operators and for answers to the user's own action.
+ * door, for an order that will not arrive, for an order that waits for its partner and for answers to the user's own
+ * action. Of alerts the kind decides, see `alertUrgency`.
  */
 export const urgency = {
   "order.paid:customer": "later",
+  "order.paid:partner": "now",
+  "order.unanswered:partner": "now",
   "order.accepted:customer": "later",
   "order.rejected:customer": "now",
   "order.ready:customer": "later",
@@ -25,11 +28,14 @@ export const urgency = {
   "order.delayed:deliverer": "now",
   "order.assigned:customer": "now",
   "order.assigned:deliverer": "now",
+  "order.assigned:partner": "later",
   "order.released:customer": "later",
+  "order.released:deliverer": "now",
   "order.delivered:customer": "later",
   "order.failed:customer": "now",
   "order.cancelled:customer": "now",
   "order.cancelled:deliverer": "now",
+  "order.cancelled:partner": "now",
   "order.expired:customer": "later",
   "refund.completed:customer": "later",
   "alert.raised:admin": "now",
@@ -45,6 +51,16 @@ export const urgency = {
 
 export function isDeferrable(event: TemplateEvent): boolean {
   return urgency[event] === "later";
+}
+
+/** Events that are sent by push and also by mail: a paid order has a deadline, and a phone may lie in another room. */
+const byBothChannels: ReadonlySet<TemplateEvent> = new Set([
+  "order.paid:partner",
+  "order.unanswered:partner",
+]);
+
+export function usesBothChannels(event: TemplateEvent): boolean {
+  return byBothChannels.has(event);
 }
 
 /** The input of a text about an order. */
@@ -94,6 +110,15 @@ export interface RefundTextInput {
   amount: Amount;
   /** The number of the order. */
   number?: string;
+}
+
+/** The input of a reminder that nobody has accepted a paid order. */
+export interface ReminderTextInput {
+  partnerTitle: string;
+  number?: string | undefined;
+  total: Amount;
+  /** Whole minutes that are left to accept it. */
+  minutesLeft: number;
 }
 
 /** A condition that needs an operator's attention. */

@@ -13,6 +13,14 @@ export const de: Language = {
       title: "Zahlung eingegangen",
       body: `{{total}} für Ihre Bestellung bei {{partner}} sind da. Der Partner weiß Bescheid.${number}`,
     },
+    "order.paid:partner": {
+      title: "Neue Bestellung",
+      body: `{{partner}} hat eine neue Bestellung über {{total}}. Nehmen Sie diese in {{accept_in_minutes}} Min. an oder lehnen Sie sie ab.${number}`,
+    },
+    "order.unanswered:partner": {
+      title: "Eine Bestellung wartet noch",
+      body: `Bei {{partner}} hat noch niemand die Bestellung über {{total}} angenommen. In etwa {{accept_in_minutes}} Min. wird sie storniert.${number}`,
+    },
     "order.accepted:customer": {
       title: "{{partner}} bereitet Ihre Bestellung zu",
       body: `Ihre Bestellung wurde angenommen.${readyIn}${number}`,
@@ -41,6 +49,14 @@ export const de: Language = {
       title: "Die Lieferung gehört Ihnen",
       body: `Abholen bei {{partner}}, {{pickup}}. Bringen nach {{destination}}.${number}`,
     },
+    "order.assigned:partner": {
+      title: "Ein Kurier kommt",
+      body: `{{deliverer|Ein Kurier}} holt die Bestellung bei {{partner}} ab.${number}`,
+    },
+    "order.released:deliverer": {
+      title: "Eine Lieferung gehört nicht mehr Ihnen",
+      body: `Die Bestellung von {{partner}} wurde Ihnen abgenommen.${reason}${number}`,
+    },
     "order.released:customer": {
       title: "Wir suchen einen anderen Kurier",
       body: `Ihre Bestellung von {{partner}} ist fertig und wartet auf den nächsten Kurier.${number}`,
@@ -60,6 +76,10 @@ export const de: Language = {
     "order.cancelled:deliverer": {
       title: "Eine Lieferung wurde storniert",
       body: `Die Bestellung von {{partner}} muss nicht mehr zugestellt werden.${reason}${number}`,
+    },
+    "order.cancelled:partner": {
+      title: "Eine Bestellung wurde storniert",
+      body: `{{partner}} muss sie nicht mehr zubereiten.${reason}${number}`,
     },
     "order.expired:customer": {
       title: "Ihre Bestellung ist verfallen",

@@ -13,6 +13,14 @@ export const en: Language = {
       title: "Payment received",
       body: `{{total}} for your order from {{partner}} arrived. The partner has been told.${number}`,
     },
+    "order.paid:partner": {
+      title: "New order",
+      body: `{{partner}} has a new order for {{total}}. Accept or reject it within {{accept_in_minutes}} min.${number}`,
+    },
+    "order.unanswered:partner": {
+      title: "An order still waits",
+      body: `No member of {{partner}} has accepted the order for {{total}} yet. It will be cancelled in about {{accept_in_minutes}} min.${number}`,
+    },
     "order.accepted:customer": {
       title: "{{partner}} is preparing your order",
       body: `Your order was accepted.${readyIn}${number}`,
@@ -41,6 +49,14 @@ export const en: Language = {
       title: "The delivery is yours",
       body: `Collect at {{partner}}, {{pickup}}. Deliver to {{destination}}.${number}`,
     },
+    "order.assigned:partner": {
+      title: "A courier comes",
+      body: `{{deliverer|A courier}} collects the order at {{partner}}.${number}`,
+    },
+    "order.released:deliverer": {
+      title: "A delivery is no longer yours",
+      body: `The order from {{partner}} was taken from you.${reason}${number}`,
+    },
     "order.released:customer": {
       title: "We are looking for another courier",
       body: `Your order from {{partner}} is ready and waits for the next courier.${number}`,
@@ -60,6 +76,10 @@ export const en: Language = {
     "order.cancelled:deliverer": {
       title: "A delivery was cancelled",
       body: `The order from {{partner}} is no longer to be delivered.${reason}${number}`,
+    },
+    "order.cancelled:partner": {
+      title: "An order was cancelled",
+      body: `{{partner}} need not prepare it any more.${reason}${number}`,
     },
     "order.expired:customer": {
       title: "Your order has expired",

@@ -85,11 +85,19 @@ const number = {
   optional: true,
 } as const;
 const toCustomer = [partner, number, total, firstName];
+const toStaff = [partner, number, total, maybeFirstName];
+const acceptIn = {
+  name: "accept_in_minutes",
+  about: "in how many minutes the order must be accepted",
+  example: "10",
+};
 const toDeliverer = [partner, number, pickup, destination, maybeFirstName];
 
 /** The placeholders of each event, for built-in templates and overrides. */
 export const placeholdersByEvent: Readonly<Record<TemplateEvent, readonly Placeholder[]>> = {
   "order.paid:customer": toCustomer,
+  "order.paid:partner": [...toStaff, acceptIn],
+  "order.unanswered:partner": [...toStaff, acceptIn],
   "order.accepted:customer": [...toCustomer, readyIn],
   "order.rejected:customer": [...toCustomer, reason, refund],
   "order.ready:customer": toCustomer,
@@ -97,11 +105,14 @@ export const placeholdersByEvent: Readonly<Record<TemplateEvent, readonly Placeh
   "order.delayed:deliverer": [...toDeliverer, readyIn],
   "order.assigned:customer": [...toCustomer, deliverer],
   "order.assigned:deliverer": toDeliverer,
+  "order.assigned:partner": [...toStaff, deliverer],
   "order.released:customer": toCustomer,
+  "order.released:deliverer": [...toDeliverer, reason],
   "order.delivered:customer": toCustomer,
   "order.failed:customer": [...toCustomer, reason],
   "order.cancelled:customer": [...toCustomer, reason, refund],
   "order.cancelled:deliverer": [...toDeliverer, reason],
+  "order.cancelled:partner": [...toStaff, reason],
   "order.expired:customer": toCustomer,
   "refund.completed:customer": [
     { name: "amount", about: "what was given back", example: "€24.50" },

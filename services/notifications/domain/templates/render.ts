@@ -10,6 +10,7 @@ import {
   type OrderEvent,
   type OrderTextInput,
   type RefundTextInput,
+  type ReminderTextInput,
   type Template,
   type TemplateChannel,
   type TemplateEvent,
@@ -25,7 +26,7 @@ import {
   textOf,
   type Values,
 } from "./render-template.ts";
-import { alertValues, directValues, orderValues, refundValues } from "./values.ts";
+import { alertValues, directValues, orderValues, refundValues, reminderValues } from "./values.ts";
 
 export { TemplateError };
 
@@ -88,6 +89,17 @@ export function renderRefund(
 ): RenderedText {
   const values = (format: Format) => refundValues(refund, firstName, format);
   return renderText("refund.completed:customer", values, language, options);
+}
+
+/** The reminder to partner staff that nobody has accepted a paid order. */
+export function renderReminder(
+  reminder: ReminderTextInput,
+  firstName: string,
+  language: string,
+  options = PUSH_DEFAULTS,
+): RenderedText {
+  const values = (format: Format) => reminderValues(reminder, firstName, format);
+  return renderText("order.unanswered:partner", values, language, options);
 }
 
 export function renderAlert(

@@ -1,4 +1,5 @@
-import type { Alert, Format, OrderTextInput, RefundTextInput } from "./catalogue.ts";
+import { ACCEPTANCE_MINUTES_DEFAULT } from "../../../../contracts/order-status.ts";
+import type { Alert, Format, OrderTextInput, RefundTextInput, ReminderTextInput } from "./catalogue.ts";
 import type { Values } from "./render-template.ts";
 
 const MINUTE_MS = 60_000;
@@ -15,10 +16,22 @@ export function orderValues({ order, at, firstName, deliverer }: OrderTextInput,
     total: money(order.total),
     reason: reasonOf(order, format),
     ready_in_minutes: readyAt && readyAt > at ? String(minutesBetween(at, readyAt)) : undefined,
+    accept_in_minutes: String(order.acceptanceMinutes ?? ACCEPTANCE_MINUTES_DEFAULT),
     deliverer,
     refund: refundMinor > 0 ? money({ ...paid, amountMinor: refundMinor }) : undefined,
     pickup: `${pickup.line1}, ${pickup.city}`,
     destination: `${address.line1}, ${address.city}`,
+  };
+}
+
+export function reminderValues(
+  { partnerTitle, number, total, minutesLeft }: ReminderTextInput,
+  firstName: string,
+  { money }: Format,
+): Values {
+  return {
+    ...{ partner: partnerTitle, number, total: money(total), first_name: firstName },
+    accept_in_minutes: String(minutesLeft),
   };
 }
 
