@@ -19,7 +19,7 @@ export const plantable = [
   /** Messages that a stream lost are not sent again. */
   "stream lost unnoticed",
   /** A second payment that the bank does not report is found by nobody. */
-  "paid orders are not asked about",
+  "paid orders are not polled",
   /** The time to accept an order runs while its partner was not notified. */
   "acceptance counts from the payment",
 ] as const;

@@ -24,7 +24,7 @@ function lacksPayment({ status }: OrderRecord): boolean {
 
 function isDue({ world, nowMs }: View, order: OrderRecord): boolean {
   const { paidAt, reconcileAt } = order;
-  const forgotten = world.faults.has("paid orders are not asked about");
+  const forgotten = world.faults.has("paid orders are not polled");
   const askable = lacksPayment(order) || (paidAt !== undefined && !forgotten);
   return askable && reconcileAt !== undefined && Date.parse(reconcileAt) <= nowMs;
 }
