@@ -5,51 +5,65 @@ const SUBJECT_MAX_LENGTH = 200;
 const DETAIL_MAX_LENGTH = 2_000;
 
 interface Kind {
+  /** `critical`: an operator must act now. It is sent by push and by mail, also in quiet hours. */
+  severity: "critical" | "warning";
+  /** A warning about safety or money is sent in quiet hours too; other warnings wait until they end. */
+  concern: "safety" | "money" | "orders" | "platform";
   /** For an alert that is raised repeatedly until an operator acts: how often operators are notified of one subject. */
   told?: "hourly" | "once";
 }
 
 /** All kinds of alerts; docs/operating.md describes the action for each. */
 export const alertKinds = {
-  "order.not_accepted": {},
-  "order.not_ready": { told: "hourly" },
-  "order.no_deliverer": { told: "hourly" },
-  "order.deliverer_silent": { told: "hourly" },
-  "order.undeliverable": { told: "hourly" },
-  "order.partner_not_notified": { told: "hourly" },
-  "deadline.failed": { told: "hourly" },
-  "reconciliation.failed": { told: "hourly" },
-  "erasure.failed": { told: "hourly" },
-  "reservation.failed": { told: "hourly" },
-  "order.deliverer_gone": {},
-  "handover.locked": {},
-  "payment.unmatched": {},
-  "payment.unusable": {},
-  "payment.contradiction": {},
-  "payment.disputed": {},
-  "payment.missing": {},
-  "payment.unreadable": { told: "once" },
-  "refund.difference": {},
-  "refund.unknown": {},
-  "refund.failed": {},
-  "refund.stuck": {},
-  "bank.silent": {},
-  "row.unreadable": { told: "once" },
-  "stock.oversold": {},
-  "webhook.dead": {},
-  "webhook.disabled": {},
-  "webhook.saturated": { told: "hourly" },
+  "order.not_accepted": { severity: "warning", concern: "orders" },
+  "order.not_ready": { severity: "warning", concern: "orders", told: "hourly" },
+  "order.no_deliverer": { severity: "warning", concern: "orders", told: "hourly" },
+  "order.deliverer_silent": { severity: "critical", concern: "safety", told: "hourly" },
+  "order.undeliverable": { severity: "warning", concern: "orders", told: "hourly" },
+  "order.partner_not_notified": { severity: "critical", concern: "orders", told: "hourly" },
+  "deadline.failed": { severity: "warning", concern: "platform", told: "hourly" },
+  "reconciliation.failed": { severity: "warning", concern: "money", told: "hourly" },
+  "erasure.failed": { severity: "warning", concern: "platform", told: "hourly" },
+  "reservation.failed": { severity: "warning", concern: "platform", told: "hourly" },
+  "order.deliverer_gone": { severity: "critical", concern: "safety" },
+  "handover.locked": { severity: "critical", concern: "safety" },
+  "payment.unmatched": { severity: "warning", concern: "money" },
+  "payment.unusable": { severity: "warning", concern: "money" },
+  "payment.contradiction": { severity: "warning", concern: "money" },
+  "payment.disputed": { severity: "warning", concern: "money" },
+  "payment.missing": { severity: "warning", concern: "money" },
+  "payment.unreadable": { severity: "warning", concern: "money", told: "once" },
+  "refund.difference": { severity: "warning", concern: "money" },
+  "refund.unknown": { severity: "critical", concern: "money" },
+  "refund.failed": { severity: "critical", concern: "money" },
+  "refund.stuck": { severity: "critical", concern: "money" },
+  "bank.silent": { severity: "critical", concern: "money" },
+  "row.unreadable": { severity: "warning", concern: "money", told: "once" },
+  "stock.oversold": { severity: "warning", concern: "orders" },
+  "webhook.dead": { severity: "critical", concern: "orders" },
+  "webhook.disabled": { severity: "critical", concern: "orders" },
+  "webhook.saturated": { severity: "warning", concern: "platform", told: "hourly" },
 } as const satisfies Record<string, Kind>;
 
 export type AlertKind = keyof typeof alertKinds;
 
-/**
- * How often operators are notified of one subject. A kind that only another version of the program knows counts as
- * `each`, so that no alert is lost.
- */
+/** A kind that only another version of the program knows. No such alert may be lost or come late. */
+const unknownKind: Kind = { severity: "critical", concern: "platform" };
+
+function profileOf(kind: string): Kind {
+  return Object.hasOwn(alertKinds, kind) ? alertKinds[kind as AlertKind] : unknownKind;
+}
+
+/** How often operators are notified of one subject. */
 export function alertFrequency(kind: string): "each" | "hourly" | "once" {
-  const known: Kind | undefined = Object.hasOwn(alertKinds, kind) ? alertKinds[kind as AlertKind] : undefined;
-  return known?.told ?? "each";
+  return profileOf(kind).told ?? "each";
+}
+
+/** How operators are notified: by both channels or by the first that works, and whether it can wait for quiet hours. */
+export function alertUrgency(kind: string): { bothChannels: boolean; deferrable: boolean } {
+  const { severity, concern } = profileOf(kind);
+  const isCritical = severity === "critical";
+  return { bothChannels: isCritical, deferrable: !isCritical && concern !== "safety" && concern !== "money" };
 }
 
 /**

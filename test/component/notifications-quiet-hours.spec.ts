@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import type { Params } from "../../contracts/actions.ts";
+import { alert } from "../../contracts/alerts.ts";
 import { newId } from "../../lib/ids.ts";
 import { markDueQueued } from "../../services/notifications/store/deferred.repository.ts";
 import { eventually } from "../support/eventually.ts";
@@ -105,6 +106,45 @@ describe("quiet hours", () => {
       ...{ version: 1, userId: who.id, email: who.email, template: "confirm-email", language: "en", values },
     });
     await eventually(() => expect(platform.mails(who.email)).toHaveLength(1));
+  });
+
+  it("of an operator, hold back a warning about an order, and no alert about money or safety", async () => {
+    const { who, phone } = await reachable({ role: "admin" });
+    await wish(who, atNight);
+    const kinds = ["handover.locked", "order.not_ready", "payment.unmatched"] as const;
+    // Orders of other tests may raise alerts of other kinds.
+    const titlesOf = (sent: { title?: string; subject?: string }[]) =>
+      sent
+        .map(({ title, subject }) => title ?? subject)
+        .filter((title) => kinds.some((kind) => title?.endsWith(kind)))
+        .toSorted();
+    for (const kind of kinds) {
+      await platform.say("alert.raised", alert(kind, `It is ${kind}.`, { subject: newId() }).data);
+    }
+    const settled = (...states: string[]) =>
+      eventually(async () =>
+        expect(
+          (await platform.historyOf(who))
+            .filter(({ title }) => kinds.some((kind) => title.endsWith(kind)))
+            .map(({ title, state }) => `${title} ${state}`)
+            .toSorted(),
+        ).toEqual(states),
+      );
+    await settled(
+      "Alert: handover.locked sent",
+      "Alert: order.not_ready held",
+      "Alert: payment.unmatched sent",
+    );
+    // A warning comes by one channel, a critical alert by both.
+    expect(titlesOf(platform.shownTo(phone))).toEqual(["Alert: handover.locked", "Alert: payment.unmatched"]);
+    expect(titlesOf(platform.mails(who.email))).toEqual(["Alert: handover.locked"]);
+    itIs(7, 1);
+    await settled(
+      "Alert: handover.locked sent",
+      "Alert: order.not_ready sent",
+      "Alert: payment.unmatched sent",
+    );
+    expect(titlesOf(platform.shownTo(phone))).toHaveLength(3);
   });
 
   it("drop notifications that are older than a sent one, which the history shows", async () => {

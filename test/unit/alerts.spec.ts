@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "@jest/globals";
-import { alert, alertFrequency, alertKinds } from "../../contracts/alerts.ts";
+import { alert, alertFrequency, alertKinds, alertUrgency } from "../../contracts/alerts.ts";
 
 describe("an alert", () => {
   it("with any wording, is a message that can be sent and stored", () => {
@@ -34,6 +34,29 @@ describe("an alert", () => {
     ["each", ["a kind of another version", "toString"]],
   ])("is sent %s: %j", (told, kinds) => {
     expect(kinds.map(alertFrequency)).toEqual(kinds.map(() => told));
+  });
+
+  it("of safety or money, and any that is critical or unknown, never waits for the end of quiet hours", () => {
+    for (const [kind, { severity, concern }] of Object.entries(alertKinds)) {
+      const isUrgent = severity === "critical" || ["safety", "money"].includes(concern);
+      expect([kind, alertUrgency(kind)]).toEqual([
+        kind,
+        { bothChannels: severity === "critical", deferrable: !isUrgent },
+      ]);
+    }
+    expect(alertUrgency("a kind of another version")).toEqual({ bothChannels: true, deferrable: false });
+  });
+
+  it("of every kind, stands with its severity and concern in the page", () => {
+    const page = readFileSync("docs/operating.md", "utf8");
+    const documented = [...page.matchAll(/^\| (critical|warning) \| (\w+) \| (.+?) \|$/gm)].flatMap(
+      ([, severity, concern, kinds = ""]) =>
+        [...kinds.matchAll(/`([^`]+)`/g)].map(([, kind]) => `${kind} ${severity} ${concern}`),
+    );
+    const present = Object.entries(alertKinds).map(
+      ([kind, { severity, concern }]) => `${kind} ${severity} ${concern}`,
+    );
+    expect(documented.toSorted()).toEqual(present.toSorted());
   });
 
   it("of every kind, is in the page that describes the action", () => {

@@ -1,4 +1,4 @@
-import { alertFrequency } from "../../../contracts/alerts.ts";
+import { alertFrequency, alertUrgency } from "../../../contracts/alerts.ts";
 import { type Message, mailAad } from "../../../contracts/messages.ts";
 import { decrypt, type EncryptionKeys } from "../../../lib/encryption.ts";
 import { derivedId } from "../../../lib/ids.ts";
@@ -118,14 +118,17 @@ export async function alertNotifications(
   const { data } = message;
   const admins = await listAdmins(db);
   const messageId = alertIdOf(message);
-  return admins.map((admin) =>
-    personalNotification(
+  const { bothChannels, deferrable } = alertUrgency(data.kind);
+  return admins.map((admin) => ({
+    ...personalNotification(
       { messageId, addressee: admin.userId, userId: admin.userId, event: "alert.raised" },
       (options) => renderAlert(data, admin.firstName, admin.language, options),
       overrides,
       admin,
     ),
-  );
+    ...(bothChannels && { bothChannels: true as const }),
+    ...(deferrable && { deferrable: {} }),
+  }));
 }
 
 /**
