@@ -39,7 +39,6 @@ export function apiService({ config, clock = systemClock, admission, onListening
       rootCallOptions: { tracking: false },
     } satisfies ApiSettingsSchema as ServiceSettingSchema,
     actions: {
-      ...api.actions,
       // An open event stream is one call of this action for minutes: it must not fill the bulkhead. Errors of an
       // operation say nothing about the router, so they must not open a circuit breaker.
       rest: { bulkhead: { enabled: false }, circuitBreaker: { enabled: false } },

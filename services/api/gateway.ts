@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { ActionSchema, Context, Service, ServiceSchema } from "moleculer";
+import type { Context, Service, ServiceSchema } from "moleculer";
 import type { ApiRouteSchema, IncomingRequest } from "moleculer-web";
-import type { Params } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
 import type { LiveData } from "../../contracts/live.ts";
 import type { Ctx } from "../../contracts/meta.ts";
@@ -19,7 +18,7 @@ import {
   httpHandlerOf,
 } from "../../mixins/transporter/moleculer-internals.ts";
 import { check, confirm, type QuoteStore, quoteStore } from "./actions/checkout.ts";
-import type { RoutableParams } from "./actions/contract.ts";
+import type { OwnActions } from "./actions/contract.ts";
 import { deadLetters, dropDeadLetter, dropDeadLetters, replayDeadLetter } from "./actions/dead-letters.ts";
 import { user } from "./actions/user.ts";
 import { orderExports } from "./answers/orders-csv.ts";
@@ -43,7 +42,6 @@ const REDIS_WAIT_MS = 2_000;
 /** The parts of the service schema, and the start and stop of the HTTP server. */
 export interface Gateway {
   routes: ApiRouteSchema[];
-  actions: Record<string, ActionSchema>;
   events: ServiceSchema["events"];
   methods: NonNullable<ServiceSchema["methods"]>;
   /** Answers errors of moleculer-web that occur outside of our operations. */
@@ -61,7 +59,6 @@ interface Running {
   server: EdgeServer;
   router: Router<Alias>;
   serveDeps: ServeDeps;
-  quotes: QuoteStore;
   limiter: Limiter;
   counters: Counters;
   /** Undefined without Redis. */
@@ -118,7 +115,6 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
       ...pages,
     ],
     onError: (req, res, error) => refuse(req, res, error),
-    actions: actionsOf(() => parts().quotes),
     events: {
       ...outdatedEvent(cachedActions, (action) => answers.invalidate(action)),
       "order.moved": (ctx: Ctx<LiveData<"order.moved">>) => streams.moved(ctx.params),
@@ -207,6 +203,7 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
         server,
         router,
         serveDeps: {
+          ownActions: ownActions(quoteStore(broker, clock)),
           admission: admitting,
           verifier: verifierOf(broker),
           streams,
@@ -215,7 +212,6 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
           docsUrl,
           logger,
         },
-        quotes: quoteStore(broker, clock),
         limiter: requestLimiter,
         counters,
         store,
@@ -251,26 +247,15 @@ function handlersOf(endpoints: readonly Endpoint[], deps: () => ServeDeps): ApiR
   );
 }
 
-/**
- * The actions of the gateway itself. They have no `params`: the request pipeline has validated the request by their
- * contracts, and each service that they call validates its own parameters. They stay actions of the broker, which gives
- * each call its deadline, bulkhead, span and metrics.
- */
-function actionsOf(quotes: () => QuoteStore): Record<string, ActionSchema> {
+export function ownActions(quotes: QuoteStore): OwnActions {
   return {
-    check: {
-      visibility: "protected",
-      handler: (ctx: Ctx<Params<"partners.check">>) => check(quotes(), ctx),
-    },
-    confirm: {
-      visibility: "protected",
-      handler: (ctx: Ctx<RoutableParams<"api.confirm">>) => confirm(quotes(), ctx),
-    },
-    deadLetters: { visibility: "protected", handler: deadLetters },
-    replayDeadLetter: { visibility: "protected", handler: replayDeadLetter },
-    dropDeadLetter: { visibility: "protected", handler: dropDeadLetter },
-    dropDeadLetters: { visibility: "protected", handler: dropDeadLetters },
-    user: { visibility: "protected", handler: user },
+    "api.check": (ctx) => check(quotes, ctx),
+    "api.confirm": (ctx) => confirm(quotes, ctx),
+    "api.deadLetters": deadLetters,
+    "api.replayDeadLetter": replayDeadLetter,
+    "api.dropDeadLetter": dropDeadLetter,
+    "api.dropDeadLetters": dropDeadLetters,
+    "api.user": user,
   };
 }
 

@@ -79,6 +79,22 @@ describe("checkout at the gateway", () => {
     });
   });
 
+  it("confirming, gives all its calls together the timeout of one request", async () => {
+    const check_id = await check();
+    const timeouts: number[] = [];
+    const answer = (name: "identity.profile" | "orders.confirm") =>
+      gateway.on(name, ({ options }) => {
+        timeouts.push(options.timeout as number);
+        return exampleOf(actions[name].result);
+      });
+    answer("identity.profile");
+    answer("orders.confirm");
+    expect((await post("/orders/confirm", { check_id, bank_id })).status).toBe(201);
+    const [profile = 0, confirm = 0] = timeouts;
+    expect(profile).toBeLessThan(gateway.broker.options.requestTimeout as number);
+    expect(confirm).toBeLessThan(profile);
+  });
+
   it("confirming another customer's check, answers CHECK_EXPIRED", async () => {
     const check_id = await check();
     gateway.on("orders.reopenCheckout", () => {

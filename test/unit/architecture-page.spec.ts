@@ -82,6 +82,8 @@ describe("docs/architecture.md", () => {
 
   it("names existing files of each way in an order in which they import each other", () => {
     expect(parts.length).toBeGreaterThan(8);
+    // An item that is wrapped would end its list here.
+    expect(parts.flatMap(({ files }) => files)).toHaveLength(ways.match(/^\d+\. `/gm)?.length ?? 0);
     const missing = parts.flatMap(({ files }) => files).filter((file) => !existsSync(join(root, file)));
     expect(missing).toEqual([]);
     const gaps = parts.flatMap(({ files }) =>

@@ -2,6 +2,7 @@ import { type ActionContract, action, type ParamsOf, type ResultOf } from "../..
 import { actions } from "../../../contracts/actions.ts";
 import { deadLetter, deadLetterDrop, deadLetterDropResult } from "../../../contracts/dead-letters.ts";
 import { identityActions, session } from "../../../contracts/identity.ts";
+import type { Ctx } from "../../../contracts/meta.ts";
 import { device } from "../../../contracts/notifications.ts";
 import { queueOwners } from "../../../contracts/operations.ts";
 import { confirmation, order, ordersActions } from "../../../contracts/orders.ts";
@@ -20,7 +21,7 @@ const deadLetterId = matching(
 const { cursor: _, limit: __, userId: ___, ...orderFilters } = ordersActions["orders.list"].params.props;
 const exportParams = object({ ...orderFilters, from: time, to: time });
 
-/** The actions of the gateway itself. Only the gateway's own node can call them. */
+/** The actions of the gateway itself. They are no actions of the broker: only a request can call them. */
 export const gatewayActions = {
   /** Has Partners check the cart, and stores the quote for its customer until it expires. */
   "api.check": action(partnersActions["partners.check"].params, quote),
@@ -59,6 +60,13 @@ export const gatewayActions = {
   /** Answers with a stream of events. No schema describes it; the description of its route does. */
   "api.orderEvents": action(object({ orderId: uuid }), nothing, { idempotent: true }),
 } as const;
+
+/** The pipeline has validated the parameters of such an action, and calls it without the broker. */
+export type OwnAction = (ctx: Ctx<never>) => Promise<unknown>;
+/** By name. Streams and exports are answered by the pipeline itself. */
+export type OwnActions = Readonly<
+  Record<Exclude<keyof typeof gatewayActions, "api.ordersCsv" | "api.orderEvents">, OwnAction>
+>;
 
 /** Every action that a route can name. */
 export const routable = { ...actions, ...gatewayActions } as const;

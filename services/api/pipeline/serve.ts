@@ -1,12 +1,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Context, ServiceBroker } from "moleculer";
+import { Context, type ServiceBroker } from "moleculer";
 import { call } from "../../../contracts/actions.ts";
 import { fail } from "../../../contracts/errors.ts";
-import type { Caller, Meta } from "../../../contracts/meta.ts";
+import type { Caller, Ctx, Meta } from "../../../contracts/meta.ts";
 import { networkOf } from "../../../lib/net/network-of.ts";
 import { failHttpSpan, nameHttpSpan } from "../../../lib/tracing/index.ts";
 import type { TokenVerifier } from "../../../mixins/caller/token-verifier.ts";
-import type { RoutableParams } from "../actions/contract.ts";
+import type { OwnAction, OwnActions, RoutableParams } from "../actions/contract.ts";
 import { encodeAnswer, sendProblem, sendRead, sendResult } from "../answers/answer.ts";
 import { EXPORT_PAGE, type OrderExports, requireExportPeriod } from "../answers/orders-csv.ts";
 import { problemOf } from "../answers/problem.ts";
@@ -26,6 +26,7 @@ const SAMPLED_ACTIONS: ReadonlySet<string> = new Set([
 const BEARER = /^Bearer +([\w.~+/-]+=*) *$/i;
 
 export interface ServeDeps {
+  ownActions: OwnActions;
   admission: Admission;
   verifier: TokenVerifier;
   streams: OrderStreams;
@@ -81,7 +82,13 @@ async function answer(deps: ServeDeps, endpoint: Endpoint, request: RoutedReques
   if (authentication && route.content === "csv") {
     return await sendExport(deps, request, authentication.caller, params, meta, admit);
   }
-  const callAction = () => admit(() => ctx.call(route.action, params, { meta }));
+  const own = (deps.ownActions as Readonly<Record<string, OwnAction>>)[route.action];
+  const callAction = () =>
+    admit(() =>
+      own
+        ? own(ownContext(ctx, params, meta, authentication?.caller))
+        : ctx.call(route.action, params, { meta }),
+    );
   const key = cacheKeyOf(endpoint, authentication?.caller.role, params);
   if (key !== undefined) {
     const encoded = await deps.responseCache.get(key, async () => encodeAnswer(endpoint, await callAction()));
@@ -93,6 +100,21 @@ async function answer(deps: ServeDeps, endpoint: Endpoint, request: RoutedReques
     if (route.method !== "GET") deps.responseCache.invalidate(route.action);
   });
   sendResult(endpoint, req, res, result);
+}
+
+/** The context of an action of the gateway itself. All its calls share one request timeout, from now on. */
+function ownContext(
+  parentCtx: Context,
+  params: Record<string, unknown>,
+  meta: Meta,
+  caller: Caller | undefined,
+): Ctx<never> {
+  const { broker, endpoint } = parentCtx;
+  const timeout = broker.options.requestTimeout as number;
+  const ctx = Context.create(broker, endpoint as never, params, { parentCtx, meta, timeout }) as Ctx<never>;
+  ctx.startHrTime = process.hrtime();
+  ctx.locals = { ...(caller && { caller }) };
+  return ctx;
 }
 
 /** Answers with the stream of an order's events. */
