@@ -97,6 +97,25 @@ describe("a decision in docs/adr", () => {
   });
 });
 
+/** Words that hide the subject of a sentence. Values of the API and titles of tests are in code or quotation marks. */
+const VAGUE = /\b(?:told|nobody|somebody|anybody|whoever)\b/i;
+
+describe("the language of the pages", () => {
+  it("names the subject of each sentence", () => {
+    const vague = pages
+      .filter((page) => page !== "docs/states.md")
+      .flatMap((page) =>
+        textOf(page)
+          .replace(/^```[\s\S]*?^```/gm, "")
+          .replace(/`[^`]*`|"[^"]*"| › .*/g, "")
+          .split("\n")
+          .filter((line) => VAGUE.test(line))
+          .map((line) => `${page}: ${line}`),
+      );
+    expect(vague).toEqual([]);
+  });
+});
+
 /** `npm run name`, `npm test`, `npx node file.ts` and `npx program`, in code of the pages. */
 const COMMAND = /\b(?:npm run (?:-s )?([a-z][a-z:]*)|npx node (\S+\.ts)|npx (?!node)([a-z][a-z-]*))/g;
 
