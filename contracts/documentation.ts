@@ -57,6 +57,7 @@ const values: Readonly<Record<string, unknown>> = {
   pending_email: "ada.new@example.com",
   phone: "+4915112345678",
   photo_id: "0198c0de-0000-7000-8000-000000000003",
+  pickup_code: "7KX2MPQ4",
   pin: "4711",
   placeholder: "partner",
   postal_code: "10117",

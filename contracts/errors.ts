@@ -66,6 +66,7 @@ export const errorCatalogue = {
   COURIER_FULL: { status: 409, title: "You deliver as many orders as you may at once" },
   OFF_DUTY: { status: 409, title: "You are not on duty" },
   ORDER_CHANGED: { status: 409, title: "The order was changed meanwhile", retryable: true },
+  WRONG_PICKUP_CODE: { status: 422, title: "This is neither the number nor the pickup code of the order" },
   WRONG_PIN: { status: 422, title: "The PIN is wrong" },
   HANDOVER_LOCKED: { status: 409, title: "Too many wrong PINs: the handover is locked" },
   PROOF_REQUIRED: { status: 422, title: "The partner requires a proof of delivery" },

@@ -51,6 +51,8 @@ const orderSnapshot = object({
   /** With `order.rejected` by hand: the stock of the products in it becomes 0. */
   rejection: optional(rejection),
   readyAt: optional(time),
+  /** When the deliverer confirmed the pickup at the partner. */
+  pickedUpAt: optional(time),
   deadlineAt: optional(time),
   /** The partner's time to accept the order, as it was when the order was made. Absent: the default. */
   acceptanceMinutes: optional(integer(ACCEPTANCE_MINUTES_MIN, ACCEPTANCE_MINUTES_MAX)),
@@ -103,11 +105,25 @@ const contents = {
   "order.ready": orderSnapshot,
   "order.delayed": orderSnapshot,
   "order.assigned": orderSnapshot,
+  /** The deliverer has confirmed the pickup at the partner. The state stays `delivering`. */
+  "order.picked_up": orderSnapshot,
   "order.released": orderSnapshot,
   "order.delivered": orderSnapshot,
   "order.failed": orderSnapshot,
   "order.cancelled": orderSnapshot,
   "order.expired": orderSnapshot,
+  /** The deliverer is near the partner or, after the pickup, near the customer. Sent once for an order and place. */
+  "courier.near": object({
+    version,
+    orderId: uuid,
+    number: optional(orderNumber),
+    place: oneOf("pickup", "destination"),
+    distanceMeters: integer(0, 40_100_000),
+    delivererId: uuid,
+    customer: orderCustomer,
+    partnerId: uuid,
+    partnerTitle: text(120),
+  }),
   "payment.received": receipt,
   "payment.unmatched": receipt,
   "refund.requested": refund,

@@ -59,6 +59,9 @@ const orderStatuses = matching(
   "states with commas between them, as ready,delivering",
 );
 
+/** Letters and digits that are not mistaken for each other. */
+const pickupCode = matching(/^[A-HJKMNP-Z2-9]{8}$/, 8, "the code of a pickup, as 7KX2MPQ4");
+
 /** The order as customers, partner staff, deliverers and operators see it. */
 export const order = object({
   id: uuid,
@@ -91,6 +94,10 @@ export const order = object({
   pin: optional(matching(/^\d{4}$/, 4, "four digits")),
   /** Opens the public tracking page; shown to the customer only. */
   trackingToken: optional(text(200)),
+  /** When the deliverer confirmed the pickup at the partner. */
+  pickedUpAt: optional(time),
+  /** Confirms the pickup, as the scan of a code; shown to the partner and to operators until the order ends. */
+  pickupCode: optional(pickupCode),
   createdAt: time,
   updatedAt: time,
   /** In the list of stuck orders: the reason. */
@@ -323,6 +330,8 @@ export const ordersActions = {
     nothing,
     { idempotent: true },
   ),
+  /** `code`: the number of the order, as K7-042, or its pickup code. */
+  "orders.pickUp": action(object({ ...orderId, code: text(20) }), order, { idempotent: true }),
   /** The broker does not repeat it, because every call with a wrong PIN counts. */
   "orders.deliver": action(
     object({ ...orderId, pin: matching(/^\d{4}$/, 4, "four digits"), photoId: optional(text(100)) }),

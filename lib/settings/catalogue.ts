@@ -184,6 +184,12 @@ export const settingsCatalogue = {
     1_000,
     { fallback: 20 },
   ),
+  COURIER_NEAR_METERS: integer(
+    "Within this distance a deliverer is near the partner, or near the customer",
+    50,
+    10_000,
+    { fallback: 300 },
+  ),
   SEAL_SECRET: secret("Encrypts the secrets of banks, agents and webhooks at rest", [
     "identity",
     "orders",

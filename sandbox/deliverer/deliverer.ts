@@ -17,6 +17,8 @@ type Position = Schemas["Position"];
 
 interface Delivery {
   orderId: string;
+  number?: string | undefined;
+  pickedUp: boolean;
   from: string;
   to: string;
   path: Position[];
@@ -97,6 +99,8 @@ export function deliverer({ base, apiUrl, carriesFor }: DelivererOptions): Deliv
     }
     deliveries.set(order.id, {
       orderId: order.id,
+      number: order.number,
+      pickedUp: order.picked_up_at !== undefined,
       from: `${order.partner.title}, ${order.partner.pickup.line1}`,
       to: `${order.address.line1}, ${order.address.city}`,
       path: routeBetween(order.partner.pickup.position, order.address.position),
@@ -114,6 +118,10 @@ export function deliverer({ base, apiUrl, carriesFor }: DelivererOptions): Deliv
       try {
         if (delivery.state === "riding" && body)
           await as.POST("/orders/{order_id}/location", { params, body });
+        if (delivery.number && !delivery.pickedUp) {
+          await as.POST("/orders/{order_id}/pickup", { params, body: { code: delivery.number } });
+          delivery.pickedUp = true;
+        }
         if (step === STEPS) delivery.state = "at the door";
         if (Date.now() - delivery.sinceMs > DOOR_TIMEOUT_MS) {
           const reason = "The deliverer got no PIN at the door.";

@@ -23,6 +23,8 @@ export interface OrdersDependencies {
   live: Pick<LiveUpdates, "publish">;
   /** How many orders a deliverer may deliver at once, unless an operator has set another number. */
   courierOrdersMax: number;
+  /** A deliverer within this distance of the partner or the customer is near. */
+  courierNearMeters: number;
   /** How long the deliverer sees the customer after the end of the order. */
   deliveredVisibleMs: number;
   /** Makes the worker process due refunds now instead of at its next interval. */
@@ -49,6 +51,8 @@ export interface DeliveryTokens {
   /** Four digits, shown to the customer only. */
   pinOf(orderId: string): string;
   isPin(orderId: string, pin: string): boolean;
+  /** Eight letters and digits, shown to the partner, as text or as a code to scan. */
+  pickupCodeOf(orderId: string): string;
   /** The token for the tracking page of an order; always the same for one order. */
   trackingTokenOf(orderId: string, createdAt: string): string;
   /** The id of the order of a token; undefined for an invalid or expired token. */

@@ -97,6 +97,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     }),
     deliveryTokens: deliveryTokens(config.HANDOVER_SECRET),
     courierOrdersMax: config.COURIER_ORDERS_MAX,
+    courierNearMeters: config.COURIER_NEAR_METERS,
     deliveredVisibleMs: config.DELIVERED_VISIBLE_MINUTES * 60_000,
     publicUrl: config.PUBLIC_URL,
     wakeRefunds: () => refunds.wake(),
@@ -229,6 +230,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       deliver: implement("orders.deliver", async (ctx) =>
         deliveries.deliverOrder(deps, ctx, await photoExists(ctx)),
       ),
+      pickUp: implement("orders.pickUp", (ctx) => deliveries.pickUpOrder(deps, ctx)),
       fail: implement("orders.fail", (ctx) => deliveries.failOrder(deps, ctx)),
       duty: implement("orders.duty", (ctx) => couriers.getDuty(deps, ctx)),
       setDuty: implement("orders.setDuty", (ctx) => couriers.setDuty(deps, ctx)),

@@ -3,7 +3,7 @@ import { message } from "../../contracts/messages.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
-import { deliverer, sampleQuote } from "../support/orders.ts";
+import { deliverer, sampleQuote, staffOf } from "../support/orders.ts";
 import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
 
 let shop: OrdersHarness;
@@ -231,6 +231,92 @@ describe("a courier's duty", () => {
       expect(left).toHaveLength(2);
       for (const one of left) expect(one).toMatchObject({ off: true });
     });
+  });
+});
+
+describe("orders.pickUp", () => {
+  it("with the number or the pickup code, is one move in the history, and a repeat changes nothing", async () => {
+    const [byNumber, byCode] = [await shop.placed("delivering"), await shop.placed("delivering")];
+    const { number = "" } = byNumber.confirmation;
+    const staff = staffOf(byCode);
+    const { pickupCode = "" } = await shop.as(staff, "orders.get", { orderId: byCode.orderId });
+    expect(pickupCode).toMatch(/^[A-Z2-9]{8}$/);
+    for (const [order, code] of [
+      [byNumber, number.toLowerCase()],
+      [byCode, pickupCode],
+    ] as const) {
+      const { orderId } = order;
+      const wrong = shop.as(order.deliverer, "orders.pickUp", { orderId, code: "Z9-999" });
+      await expect(wrong).rejects.toMatchObject({ type: "WRONG_PICKUP_CODE", code: 422 });
+      const taken = await shop.as(order.deliverer, "orders.pickUp", { orderId, code });
+      expect(taken).toMatchObject({ status: "delivering", pickedUpAt: expect.any(String) });
+      expect(taken).not.toHaveProperty("pickupCode");
+      expect(await shop.as(order.deliverer, "orders.pickUp", { orderId, code })).toEqual(taken);
+      expect(await shop.as(order.deliverer, "orders.assign", { orderId })).toEqual(taken);
+      expect((await shop.steps(orderId)).slice(-2)).toEqual(["order.assigned", "order.picked_up"]);
+      const [told, ...more] = await shop.told(orderId, "order.picked_up");
+      expect(more).toEqual([]);
+      expect(told?.data).toMatchObject({
+        status: "delivering",
+        pickedUpAt: taken.pickedUpAt,
+        actor: order.deliverer.id,
+      });
+      expect(shop.live).toContainEqual({ event: "order.moved", data: { orderId, version: taken.version } });
+    }
+    const own = await shop.get(byCode);
+    expect(own).not.toHaveProperty("pickupCode");
+    expect(await shop.as(shop.admin, "orders.get", { orderId: byCode.orderId })).toMatchObject({
+      pickupCode,
+    });
+  });
+
+  it("of another's order, or of one that is not delivered now, is refused; the next deliverer picks up again", async () => {
+    const order = await shop.placed("delivering");
+    const { orderId } = order;
+    const { number: code = "" } = order.confirmation;
+    const other = deliverer();
+    const foreign = shop.as(other, "orders.pickUp", { orderId, code });
+    await expect(foreign).rejects.toMatchObject({ type: "NOT_FOUND" });
+    await shop.as(order.deliverer, "orders.pickUp", { orderId, code });
+    expect(await shop.as(order.deliverer, "orders.release", { orderId })).not.toHaveProperty("pickedUpAt");
+    await expect(shop.as(order.deliverer, "orders.pickUp", { orderId, code })).rejects.toMatchObject({
+      code: 404,
+    });
+    expect(await shop.as(other, "orders.assign", { orderId })).not.toHaveProperty("pickedUpAt");
+    await shop.as(other, "orders.pickUp", { orderId, code });
+    await shop.as(other, "orders.fail", { orderId, reason: "Nobody there" });
+    const late = shop.as(other, "orders.pickUp", { orderId, code });
+    await expect(late).rejects.toMatchObject({ type: "ILLEGAL_TRANSITION", code: 409 });
+  });
+});
+
+describe("a deliverer's position near the partner or the customer", () => {
+  it("makes one message for each place, that of the customer only after the pickup", async () => {
+    // About 155 m and 1.5 km from each other.
+    const [pickup, home] = [at(10.001, 20), { latitude: 10.015, longitude: 20 }];
+    const address = { ...sampleQuote().address, position: home };
+    const order = await shop.placed("delivering", { ...pickup, address });
+    const { orderId, deliverer: who } = order;
+    const report = (latitude: number) =>
+      shop.as(who, "orders.reportLocation", { orderId, position: { latitude, longitude: 20 } });
+    const near = async () => (await shop.told(orderId, "courier.near")).map(({ data }) => data);
+    await report(10.1);
+    await report(home.latitude);
+    expect(await near()).toEqual([]);
+    await Promise.all([report(10), report(10), report(10.0005)]);
+    await report(10.1);
+    await report(10.001);
+    const [first, ...more] = await near();
+    expect(more).toEqual([]);
+    expect(first).toMatchObject({
+      ...{ orderId, place: "pickup", delivererId: who.id, number: order.confirmation.number },
+      ...{ customer: { id: order.customer.id }, partnerId: order.quote.partner.id },
+    });
+    await shop.as(who, "orders.pickUp", { orderId, code: order.confirmation.number ?? "" });
+    await report(10.001);
+    expect(await near()).toHaveLength(1);
+    await Promise.all([report(home.latitude), report(home.latitude)]);
+    expect((await near()).slice(1)).toMatchObject([{ place: "destination", distanceMeters: 0 }]);
   });
 });
 

@@ -93,6 +93,7 @@ export const covered = {
   ],
   "scenario-8": [
     "POST /orders/{order_id}/location",
+    "POST /orders/{order_id}/pickup",
     "GET /track/{token}",
     "PUT /orders/{order_id}/proof",
     "GET /orders/{order_id}/proof",

@@ -52,6 +52,11 @@ describe("scenario 8, deliver", () => {
     const { order_id } = await carriedOrder(api, me, shop, courier);
     const { pin, tracking_token } = await seen(order_id);
     const stream = await api.follow(`GET /orders/${order_id}/events`, me);
+    const { pickup_code: code } = await api.ok<{ pickup_code: string }>(`GET /orders/${order_id}`, {
+      token: root,
+    });
+    await api.ok(`POST /orders/${order_id}/pickup`, { ...courier, key: newId(), body: { code } });
+    await eventually(() => expect(stream.events.at(-1)?.data).toMatchObject({ type: "order.picked_up" }));
     const at = { latitude: 52.54, longitude: 13.41 };
     await api.ok(`POST /orders/${order_id}/location`, { ...courier, body: at });
     await eventually(() => {

@@ -150,6 +150,8 @@ const WEIGHTED: readonly OrderInput["do"][] = [
   ...([
     "release",
     "fail",
+    "pickup",
+    "pickup",
     "deliver",
     "deliver",
     "refund",
@@ -161,7 +163,7 @@ const WEIGHTED: readonly OrderInput["do"][] = [
   ] as const),
 ];
 
-const { pinOf } = deliveryTokens(ordersSettings("").HANDOVER_SECRET);
+const { pinOf, pickupCodeOf } = deliveryTokens(ordersSettings("").HANDOVER_SECRET);
 const wrongPinOf = (orderId: string) => String((Number(pinOf(orderId)) + 1) % 10_000).padStart(4, "0");
 
 type Placed = Awaited<ReturnType<OrdersHarness["confirmed"]>>;
@@ -208,6 +210,8 @@ export class People {
       case "release":
       case "fail":
         return { do: what, by };
+      case "pickup":
+        return { do: what, by, rightCode: random.chance(0.8) };
       case "deliver":
         return { do: what, by, rightPin: random.chance(0.6) };
       case "refund":
@@ -246,6 +250,10 @@ export class People {
         return shop.as(as(input.by), "orders.release", { orderId });
       case "fail":
         return shop.as(as(input.by), "orders.fail", { orderId, reason: this.#words });
+      case "pickup": {
+        const code = input.rightCode ? pickupCodeOf(orderId) : "WRONG222";
+        return shop.as(as(input.by), "orders.pickUp", { orderId, code });
+      }
       case "deliver": {
         const pin = input.rightPin ? pinOf(orderId) : wrongPinOf(orderId);
         return shop.as(as(input.by), "orders.deliver", { orderId, pin });

@@ -12,6 +12,7 @@ export type OrderInput =
   | { do: "accept" | "ready" | "reject" }
   | { do: "cancel"; by: "customer" | "admin" }
   | { do: "assign" | "release" | "fail"; by: string }
+  | { do: "pickup"; by: string; rightCode: boolean }
   | { do: "deliver"; by: string; rightPin: boolean }
   | { do: "refund"; amountMinor?: number }
   | { do: "edit" }
@@ -35,6 +36,7 @@ export interface OrderState {
   readonly refundedMinor: number;
   readonly courier?: string | undefined;
   readonly wrongPins: number;
+  readonly pickedUp?: boolean | undefined;
   /** By which a repeat is known. */
   readonly lastMove?: string;
   readonly lastActor?: string;
@@ -124,14 +126,14 @@ function courier(state: OrderState, input: OrderInput & { by: string }): Step {
     if (status !== "ready") return refused(state, "NOT_FOUND");
     // A deliverer could not hand it over: only an operator can reset the PIN attempts.
     if (state.wrongPins >= WRONG_PINS_MAX) return refused(state, "HANDOVER_LOCKED");
-    return moved(state, "delivering", "assign", by, { courier: by });
+    return moved(state, "delivering", "assign", by, { courier: by, pickedUp: undefined });
   }
   if (input.do === "release") {
     // The pool is open to all of them, and somebody else's order to none.
     if (state.courier !== by && status !== "ready") return refused(state, "NOT_FOUND");
     if (repeated) return same(state);
     if (status !== "delivering") return refused(state, "ILLEGAL_TRANSITION");
-    return moved(state, "ready", "release", by, { courier: undefined });
+    return moved(state, "ready", "release", by, { courier: undefined, pickedUp: undefined });
   }
   if (state.courier !== by) return refused(state, "NOT_FOUND");
   if (input.do === "fail") {
@@ -139,6 +141,11 @@ function courier(state: OrderState, input: OrderInput & { by: string }): Step {
     return status === "delivering"
       ? moved(state, "failed", "fail", by)
       : refused(state, "ILLEGAL_TRANSITION");
+  }
+  if (input.do === "pickup") {
+    if (status !== "delivering") return refused(state, "ILLEGAL_TRANSITION");
+    if (!input.rightCode) return refused(state, "WRONG_PICKUP_CODE");
+    return state.pickedUp ? same(state) : moved(state, "delivering", "pickup", by, { pickedUp: true });
   }
   const rightPin = input.do === "deliver" && input.rightPin;
   if (rightPin && repeated) return same(state);
@@ -169,6 +176,7 @@ function step(state: OrderState, input: OrderInput): Step {
     case "assign":
     case "release":
     case "fail":
+    case "pickup":
     case "deliver":
       return courier(state, input);
     case "refund": {
@@ -200,6 +208,7 @@ function viewOf(state: OrderState) {
     version: state.version,
     paymentStatus: paymentStatus(state),
     delivererId: state.courier,
+    pickedUp: state.pickedUp ?? false,
     paid: received(state),
     refunded: state.refundedMinor,
   };
@@ -210,6 +219,7 @@ interface View {
   version?: number;
   paymentStatus?: string;
   delivererId?: string;
+  pickedUpAt?: string;
   paid?: { amountMinor: number };
   refunded?: { amountMinor: number };
 }
@@ -223,6 +233,7 @@ function fits(state: OrderState, value: View): boolean {
     value.version === view.version &&
     value.paymentStatus === view.paymentStatus &&
     value.delivererId === view.delivererId &&
+    (value.pickedUpAt !== undefined) === view.pickedUp &&
     value.paid?.amountMinor === view.paid &&
     value.refunded?.amountMinor === view.refunded
   );

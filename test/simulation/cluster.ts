@@ -133,6 +133,7 @@ export class Cluster {
       orderConnections: keyedLimit({ atOnce: 2, waitMs: 300 }),
       deliveryTokens: HANDOVER,
       courierOrdersMax: 1_000,
+      courierNearMeters: 300,
       deliveredVisibleMs: 3_600_000,
       wakeRefunds: () => refunds.wake(),
       publicUrl: "https://waybill.example",
@@ -179,6 +180,7 @@ export class Cluster {
       "orders.assign": (ctx) => deliveries.assignOrder(deps, ctx),
       "orders.release": (ctx) => deliveries.releaseOrder(deps, ctx),
       "orders.deliver": (ctx) => deliveries.deliverOrder(deps, ctx),
+      "orders.pickUp": (ctx) => deliveries.pickUpOrder(deps, ctx),
       "orders.fail": (ctx) => deliveries.failOrder(deps, ctx),
     });
   }

@@ -217,6 +217,10 @@ export class Outside {
     if (act < 0.7) {
       this.#later([0, 2_000], () => this.#insist("orders.deliver", { params: { orderId, pin }, caller }));
     }
+    if (random.chance(0.3)) {
+      const code = random.chance(0.1) ? "A1-000" : HANDOVER.pickupCodeOf(orderId);
+      this.#later([0, 2_000], () => this.#insist("orders.pickUp", { params: { orderId, code }, caller }));
+    }
     const reason = "nobody there";
     if (act > 0.6 && act < 0.75) {
       this.#later([0, 2_000], () => this.#insist("orders.release", { params: { orderId, reason }, caller }));

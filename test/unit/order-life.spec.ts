@@ -12,6 +12,7 @@ import {
   deliver,
   failDelivery,
   override,
+  pickUp,
   release,
 } from "../../services/orders/domain/order-delivery.ts";
 import type { Actor, ActorKind, Decision, Order, Refund } from "../../services/orders/domain/order-model.ts";
@@ -93,6 +94,11 @@ const repeatable = fc.oneof(
     (index) =>
       ({ order, nowMs }) =>
         failDelivery(order, deliverer(index), nowMs, "nobody there"),
+  ),
+  fc.nat(1).map<Step>(
+    (index) =>
+      ({ order, nowMs }) =>
+        pickUp(order, true, deliverer(index), nowMs),
   ),
   fc.nat(1).map<Step>(
     (index) =>

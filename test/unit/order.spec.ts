@@ -80,7 +80,7 @@ describe("move", () => {
         const { next, transition } = move(order, name, actor(kind), minutes(1));
         expect(next).toMatchObject({ status: moves[name].to, version: 2, lastActor: `a ${kind}` });
         expect(transition).toMatchObject({ from: status, to: moves[name].to, type: moves[name].message });
-        expect(table[status]).toContain(next.status);
+        expect(name === "pickUp" ? [status] : table[status]).toContain(next.status);
       } else {
         const type = name === "cancel" ? "ORDER_NOT_CANCELLABLE" : "ILLEGAL_TRANSITION";
         expect(() => move(order, name, actor(kind), NOW_MS)).toThrow(
@@ -89,7 +89,7 @@ describe("move", () => {
         expect(order).toEqual(inState(status));
       }
     }
-    expect(cases).toHaveLength(10 * 9 * 6);
+    expect(cases).toHaveLength(11 * 9 * 6);
   });
 
   it("if refused, names the legal next states, or that the state is final", () => {

@@ -1123,6 +1123,19 @@ it is deleted when the duty ends. A duty without a position or another sign for 
     delete?: never;
     patch?: never;
   };
+  "/orders/{order_id}/pickup": {
+    get?: never;
+    put?: never;
+    /** Confirm the pickup at the partner. `code` is the number of the order, as `K7-042`, or the pickup code that the partner shows as text or as a code to
+scan (`pickup_code` of the order). The state stays `delivering`; the order gets `picked_up_at`. */
+    post: {
+      parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
+      requestBody: { content: { "application/json": { code: string } } };
+      responses: { 200: { content: { "application/json": Schemas["Order"] } }; default: Refusal };
+    };
+    delete?: never;
+    patch?: never;
+  };
   "/orders/{order_id}/release": {
     get?: never;
     put?: never;
@@ -2252,6 +2265,8 @@ export interface components {
       proof_photo_id?: string;
       pin?: string;
       tracking_token?: string;
+      picked_up_at?: string;
+      pickup_code?: string;
       created_at: string;
       updated_at: string;
       stuck_because?: string;
@@ -2581,6 +2596,7 @@ export const keyed: readonly string[] = [
   "/orders/{order_id}/ready",
   "/orders/{order_id}/reject",
   "/orders/{order_id}/assign",
+  "/orders/{order_id}/pickup",
   "/orders/{order_id}/release",
   "/orders/{order_id}/deliver",
   "/orders/{order_id}/fail",

@@ -171,6 +171,17 @@ export const orderRoutes = [
     success: 200,
     problems: ["ALREADY_ASSIGNED", "COURIER_FULL", "HANDOVER_LOCKED", "ILLEGAL_TRANSITION", "ORDER_CHANGED"],
   }),
+  delivery("POST /orders/{order_id}/pickup", "orders.pickUp", {
+    summary: "Confirm the pickup at the partner",
+    description: [
+      "`code` is the number of the order, as `K7-042`, or the pickup code that the partner shows as text or as a code to",
+      "scan (`pickup_code` of the order). The state stays `delivering`; the order gets `picked_up_at`.",
+    ].join("\n"),
+    access: ["deliverer"],
+    success: 200,
+    example: { code: "K7-042" },
+    problems: ["WRONG_PICKUP_CODE", "ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+  }),
   delivery("POST /orders/{order_id}/release", "orders.release", {
     summary: "Release the order into the pool",
     access: ["deliverer"],

@@ -7,6 +7,7 @@ import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import { audit } from "../../../mixins/outbox/audit.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
+import { courierNear } from "../domain/order-messages.ts";
 import {
   admissionOf,
   beginDuty,
@@ -14,13 +15,17 @@ import {
   couriersPage,
   endDuty,
   findCourier,
+  type Place,
+  recordNear,
   savePositions,
   setCapacity,
 } from "../store/couriers.repository.ts";
+import { loadOrder } from "../store/unit-of-work.ts";
 import { namesOf } from "./access.ts";
 import { beforeOf, pageOf } from "./pages.ts";
 
 type Deps = Pick<OrdersDependencies, "postgres" | "courierOrdersMax">;
+type PositionDeps = Pick<OrdersDependencies, "postgres" | "outbox" | "live" | "courierNearMeters">;
 
 /** The caller's own duty. */
 export async function getDuty(deps: Deps, ctx: Ctx<unknown>): Promise<CourierView> {
@@ -41,7 +46,7 @@ export async function setDuty(deps: Deps, ctx: Ctx<Params<"orders.setDuty">>): P
 
 /** Stores the position of a courier on duty, for all orders under way. @throws OFF_DUTY */
 export async function reportPosition(
-  deps: Pick<OrdersDependencies, "postgres" | "live">,
+  deps: PositionDeps,
   ctx: Ctx<Params<"orders.reportPosition">>,
 ): Promise<Record<string, never>> {
   const { id: delivererId } = callerOf(ctx, "deliverer");
@@ -50,12 +55,13 @@ export async function reportPosition(
 }
 
 /**
- * Stores a deliverer's position and publishes it to the clients that watch the orders in delivery.
+ * Stores a deliverer's position and publishes it to the clients that watch the orders in delivery. The first position near
+ * the partner or the customer makes a message.
  * @param whose `orderId`: only for this order
  * @throws VALIDATION_ERROR for a time that does not exist
  */
 export async function storePosition(
-  { postgres, live }: Pick<OrdersDependencies, "postgres" | "live">,
+  deps: PositionDeps,
   whose: { delivererId: string; orderId?: string },
   { position, at }: Params<"orders.reportPosition">,
 ): Promise<{ onDuty: boolean; saved: number }> {
@@ -63,11 +69,27 @@ export async function storePosition(
   if (at !== undefined && positionAtMs === undefined)
     throw invalidField("at", "time", "This is no moment in time.");
   const positionAt = positionAtMs === undefined ? undefined : isoTime(positionAtMs);
-  const { onDuty, orders } = await savePositions(postgres.db, whose, position, positionAt);
-  for (const saved of orders) {
-    live.publish("order.position", { orderId: saved.orderId, position, at: isoTime(Date.parse(saved.at)) });
+  const { onDuty, orders } = await savePositions(deps.postgres.db, whose, position, positionAt);
+  for (const { orderId, at } of orders) {
+    deps.live.publish("order.position", { orderId, position, at: isoTime(Date.parse(at)) });
+  }
+  for (const { orderId, place, distanceMeters, wasNear } of orders) {
+    if (wasNear || distanceMeters === undefined || distanceMeters > deps.courierNearMeters) continue;
+    await sendNear(deps, orderId, { place, distanceMeters, delivererId: whose.delivererId });
   }
   return { onDuty, saved: orders.length };
+}
+
+async function sendNear(
+  { postgres, outbox }: PositionDeps,
+  orderId: string,
+  near: { place: Place; distanceMeters: number; delivererId: string },
+): Promise<void> {
+  await postgres.transact(async (trx) => {
+    if (!(await recordNear(trx, orderId, near.place))) return;
+    const { order } = await loadOrder(trx, orderId, { role: "anybody" });
+    await outbox.add(trx, [courierNear(order, near)]);
+  });
 }
 
 /** The couriers by pages, for operators. */

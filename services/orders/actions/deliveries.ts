@@ -5,7 +5,7 @@ import { formerNames, type OrderView } from "../../../contracts/orders.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { illegal } from "../domain/order.ts";
-import { assign, deliver, failDelivery, release, WRONG_PINS_MAX } from "../domain/order-delivery.ts";
+import { assign, deliver, failDelivery, pickUp, release, WRONG_PINS_MAX } from "../domain/order-delivery.ts";
 import type { Order } from "../domain/order-model.ts";
 import { admissionOf, findDutyPosition } from "../store/couriers.repository.ts";
 import { poolOrders } from "../store/order-lists.repository.ts";
@@ -76,6 +76,26 @@ export function releaseOrder(
     RELEASE_KEYS,
     caller as Deliverer,
     ({ order, nowMs }) => release(order, actor, nowMs, ctx.params.reason),
+    (order) => viewFor(caller, viewOf(order), deps.deliveryTokens),
+  );
+}
+
+/** The deliverer confirms the pickup at the partner. @throws WRONG_PICKUP_CODE, NOT_FOUND if the caller is not its deliverer */
+export function pickUpOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.pickUp">>): Promise<OrderView> {
+  const caller = callerOf(ctx, "deliverer");
+  const actor = actorInTrace("deliverer", caller.id);
+  const { orderId } = ctx.params;
+  const code = ctx.params.code.toUpperCase();
+  return changeOrder(
+    deps,
+    ctx,
+    "orders.pickUp",
+    caller as Deliverer,
+    ({ order, nowMs }) => {
+      const own = requireDelivererOf(order, caller);
+      const codeIsRight = code === order.number || code === deps.deliveryTokens.pickupCodeOf(orderId);
+      return pickUp(own, codeIsRight, actor, nowMs);
+    },
     (order) => viewFor(caller, viewOf(order), deps.deliveryTokens),
   );
 }

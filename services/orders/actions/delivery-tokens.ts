@@ -5,6 +5,9 @@ import type { DeliveryTokens } from "../dependencies.ts";
 const MAC_BYTES = 16;
 const TIME_BYTES = 6;
 const ID_BYTES = 16;
+const PICKUP_CODE_LENGTH = 8;
+/** No letters and digits that are mistaken for each other. */
+const PICKUP_CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789";
 /** Longer than an order takes. The tracking page itself ends earlier: one day after the order. */
 const TRACKING_LIFETIME_MS = 7 * 86_400_000;
 
@@ -18,6 +21,10 @@ export function deliveryTokens(secret: string): DeliveryTokens {
 
   return {
     pinOf,
+    pickupCodeOf: (orderId) =>
+      [...mac("pickup", orderId).subarray(0, PICKUP_CODE_LENGTH)]
+        .map((byte) => PICKUP_CODE_LETTERS[byte % PICKUP_CODE_LETTERS.length])
+        .join(""),
     isPin: (orderId, pin) => {
       const expected = Buffer.from(pinOf(orderId));
       const given = Buffer.from(pin);

@@ -36,7 +36,7 @@ import type { ReadDependencies } from "../use-cases/shown-orders.ts";
 import { ownerOf, readerOf } from "./access.ts";
 import { disputeView } from "./disputes.ts";
 import { beforeOf, pageOf } from "./pages.ts";
-import { firstName, viewFor, viewOf } from "./views.ts";
+import { firstName, viewFor, viewOf, withPickupCode } from "./views.ts";
 
 const LIST_LIMIT_DEFAULT = 20;
 /** The most open orders of a customer in one answer. */
@@ -50,7 +50,8 @@ const DEADLINE_LATE_MS = 60_000;
 export async function getOrder(deps: ReadDependencies, ctx: Ctx<Params<"orders.get">>): Promise<OrderView> {
   const caller = callerOf(ctx);
   const order = await shownOrder(deps, ctx);
-  const view = viewFor(caller, viewOf(order), deps.deliveryTokens, isPast(deps, order));
+  const own = viewFor(caller, viewOf(order), deps.deliveryTokens, isPast(deps, order));
+  const view = withPickupCode(caller, own, order, deps.deliveryTokens);
   // A deleted customer cannot give the PIN to the deliverer, so an operator does.
   const isCustomerDeleted =
     caller.role === "admin" && (await isErasedCustomer(deps.postgres.db, order.customer.id));
@@ -100,7 +101,10 @@ export async function listOwnOrders(
         ? findOrders(postgres.db, owner, { ...filter, before, limit: rowLimit })
         : listOrders(postgres.db, owner, { before, limit: rowLimit }),
     limit,
-    (order) => viewFor(caller, viewOf(order), deliveryTokens, isPast(deps, order)),
+    (order) => {
+      const view = viewFor(caller, viewOf(order), deliveryTokens, isPast(deps, order));
+      return withPickupCode(caller, view, order, deliveryTokens);
+    },
   );
 }
 

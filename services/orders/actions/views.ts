@@ -27,6 +27,7 @@ export function viewOf(order: ShownOrder): OrderView {
     checkoutUrl: order.checkoutUrl,
     deadlineAt: order.deadlineAt,
     readyAt: order.readyAt,
+    pickedUpAt: order.pickedUpAt,
     reason: order.reason,
     rejection: order.rejection,
     proofPhotoId: order.proofPhotoId,
@@ -66,6 +67,17 @@ export function viewFor(
     // The pool shows the full destination; a past order shows the town only.
     ...(isPast && { address: { line1: "-", postalCode: "-", city, country } }),
   };
+}
+
+/** Adds the pickup code for the partner and operators until the order ends. Stored answers do not contain it. */
+export function withPickupCode(
+  { role }: Caller,
+  view: OrderView,
+  { closedAt }: Pick<ShownOrder, "closedAt">,
+  deliveryTokens: DeliveryTokens,
+): OrderView {
+  if (closedAt || (role !== "partner" && role !== "admin")) return view;
+  return { ...view, pickupCode: deliveryTokens.pickupCodeOf(view.id) };
 }
 
 export function firstName(name: string): string {

@@ -21,7 +21,23 @@ export function assign(order: Order, delivererId: string, actor: Actor, nowMs: n
   if (actor.kind !== "admin" && isLocked(order)) {
     throw fail("HANDOVER_LOCKED", "An operator has to assign this order.");
   }
-  return move(order, "assign", actor, nowMs, { delivererId, handoverFailures: failuresAfter(order, actor) });
+  return move(order, "assign", actor, nowMs, {
+    delivererId,
+    pickedUpAt: undefined,
+    handoverFailures: failuresAfter(order, actor),
+  });
+}
+
+/**
+ * Records that the deliverer has the goods. A repeat changes nothing.
+ * @param codeIsRight whether the deliverer gave the number or the pickup code of this order
+ * @throws ILLEGAL_TRANSITION, WRONG_PICKUP_CODE
+ */
+export function pickUp(order: Order, codeIsRight: boolean, actor: Actor, nowMs: number): Decision {
+  if (order.status !== "delivering") throw illegal(order);
+  if (!codeIsRight) throw fail("WRONG_PICKUP_CODE");
+  if (order.pickedUpAt) return unchanged(order);
+  return move(order, "pickUp", actor, nowMs, { pickedUpAt: isoTime(nowMs) });
 }
 
 /** Releases the order into the pool. */
@@ -30,6 +46,7 @@ export function release(order: Order, actor: Actor, nowMs: number, reason?: stri
   return move(order, "release", actor, nowMs, {
     delivererId: undefined,
     readySince: isoTime(nowMs),
+    pickedUpAt: undefined,
     handoverFailures: failuresAfter(order, actor),
     reason,
   });

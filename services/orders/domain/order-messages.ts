@@ -45,6 +45,7 @@ export function orderMessage(
     reason,
     rejection: order.rejection,
     readyAt: order.readyAt,
+    pickedUpAt: order.pickedUpAt,
     // Before the partner is notified, the deadline is internal: it only raises an alert.
     deadlineAt: awaitsNotice(order) ? undefined : order.deadlineAt,
     acceptanceMinutes: partner.acceptanceMinutes,
@@ -77,6 +78,20 @@ export function refundFailed(order: Identified, { id, amount }: Refund, reason: 
   const sum = `${amount.amountMinor} ${amount.currency} (minor units)`;
   const detail = `Refund ${id} of ${sum} of order ${order.id} failed: ${reason || "no reason given"}.`;
   return alert("refund.failed", detail, { subject: id, under: order.id, version: order.version });
+}
+
+/** The message that the deliverer is near the partner or the customer. */
+export function courierNear(
+  { id: orderId, version, number, customer, partner }: Order,
+  at: { place: "pickup" | "destination"; distanceMeters: number; delivererId: string },
+): NewMessage {
+  const of = { version, orderId, ...(number && { number }), customer };
+  return message("courier.near", orderId, {
+    ...of,
+    ...at,
+    partnerId: partner.id,
+    partnerTitle: partner.title,
+  });
 }
 
 /** An alert about an order. */

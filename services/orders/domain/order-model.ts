@@ -50,6 +50,8 @@ export interface Order {
   /** When the partner promised `readyAt`, by the partner's clock. */
   readySaidAt?: string;
   readySince?: string;
+  /** When the deliverer confirmed the pickup at the partner. */
+  pickedUpAt?: string;
   /** When the order was delivered, cancelled or expired. */
   closedAt?: string;
   reason?: string;

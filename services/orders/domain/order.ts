@@ -73,6 +73,8 @@ export const moves = {
   reject: { to: "cancelled", may: mayEnd("reject"), message: "order.rejected", refunds: "everything" },
   cancel: { to: "cancelled", may: mayEnd("cancel"), message: "order.cancelled", refunds: "everything" },
   assign: { to: "delivering", may: { deliverer: ["ready"], admin: ["ready"] }, message: "order.assigned" },
+  /** The deliverer has the goods. The state stays; a deliverer can also deliver without this move. */
+  pickUp: { to: "delivering", may: { deliverer: ["delivering"] }, message: "order.picked_up" },
   release: {
     to: "ready",
     may: { deliverer: ["delivering"], platform: ["delivering"], admin: ["delivering", "failed"] },
@@ -155,13 +157,14 @@ export function unchanged(order: Order): Decision {
   return { next: order, messages: [], refunds: [] };
 }
 
-/** The states that can follow a state, by any actor. */
+/** The other states that can follow a state, by any actor. */
 export function legalNext(status: OrderStatus): OrderStatus[] {
   return [
     ...new Set(
       Object.values<Move>(moves)
         .filter(({ may }) => Object.values(may).some((from) => from.includes(status)))
-        .map(({ to }) => to),
+        .map(({ to }) => to)
+        .filter((to) => to !== status),
     ),
   ];
 }

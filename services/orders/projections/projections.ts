@@ -63,6 +63,7 @@ export function projectionHandlers(
     "order.ready",
     "order.delayed",
     "order.assigned",
+    "order.picked_up",
     "order.released",
     "order.delivered",
     "order.failed",

@@ -1,6 +1,7 @@
 import type { CourierView } from "../../../contracts/couriers.ts";
 import type { Position } from "../../../contracts/shared.ts";
 import { affected, type Db, type Rows, row, rows } from "../../../lib/sql/database.ts";
+import { distanceSql } from "../../../lib/sql/distance.ts";
 import { DELIVERER_LOCK } from "./former-deliverers.repository.ts";
 
 /** What decides whether a user may be assigned one more order. */
@@ -137,8 +138,21 @@ export async function deleteCourier(db: Db, id: string): Promise<void> {
 export interface SavedPositions {
   onDuty: boolean;
   /** The orders in delivery whose position is stored now. */
-  orders: { orderId: string; at: string }[];
+  orders: SavedPosition[];
 }
+
+interface SavedPosition {
+  orderId: string;
+  at: string;
+  /** The place that the deliverer goes to: the partner until the pickup, then the customer. */
+  place: Place;
+  /** Absent if the position of the place is unknown. */
+  distanceMeters?: number;
+  /** The deliverer has been near this place already. */
+  wasNear: boolean;
+}
+
+export type Place = "pickup" | "destination";
 
 /**
  * Saves the position of a deliverer: for the duty, if there is one, and for the orders in delivery. The newest position by
@@ -152,7 +166,7 @@ export async function savePositions(
   { latitude, longitude }: Position,
   positionAt?: string,
 ): Promise<SavedPositions> {
-  const found = await rows<{ onDuty?: true; orderId?: string; at?: string }>(
+  const found = await rows<{ onDuty?: true } & Partial<SavedPosition>>(
     db,
     `WITH given AS MATERIALIZED (
        SELECT :latitude::double precision AS latitude, :longitude::double precision AS longitude,
@@ -173,15 +187,27 @@ export async function savePositions(
        ON CONFLICT (order_id) DO UPDATE SET latitude = excluded.latitude, longitude = excluded.longitude,
          reported_at = excluded.reported_at, deliverer_id = excluded.deliverer_id, updated_at = now()
        WHERE p.deliverer_id IS DISTINCT FROM excluded.deliverer_id OR p.reported_at <= excluded.reported_at
-       RETURNING p.order_id, p.reported_at)
-     SELECT (SELECT on_duty FROM duty) AS on_duty, saved.order_id, saved.reported_at AS at
-     FROM (SELECT) AS one LEFT JOIN saved ON true`,
+       RETURNING p.order_id, p.reported_at, p.near_pickup_at, p.near_destination_at)
+     SELECT (SELECT on_duty FROM duty) AS on_duty, going.*
+     FROM (SELECT) AS one LEFT JOIN (
+       SELECT s.order_id, s.reported_at AS at, CASE WHEN o.picked_up_at IS NULL THEN 'pickup' ELSE 'destination' END AS place,
+         CASE WHEN o.picked_up_at IS NULL THEN ${distanceSql([":latitude", ":longitude"], ["o.pickup_latitude", "o.pickup_longitude"])}
+           ELSE ${distanceSql([":latitude", ":longitude"], ["(o.address #>> '{position,latitude}')::double precision", "(o.address #>> '{position,longitude}')::double precision"])} END AS distance_meters,
+         CASE WHEN o.picked_up_at IS NULL THEN s.near_pickup_at ELSE s.near_destination_at END IS NOT NULL AS was_near
+       FROM saved s JOIN orders o ON o.id = s.order_id) AS going ON true`,
     { latitude, longitude, positionAt: positionAt ?? null, delivererId, ...(orderId && { orderId }) },
   );
   return {
     onDuty: found[0]?.onDuty ?? false,
-    orders: found.flatMap(({ orderId, at }) => (orderId && at ? [{ orderId, at }] : [])),
+    orders: found.flatMap(({ onDuty: _, ...saved }) => (saved.orderId ? [saved as SavedPosition] : [])),
   };
+}
+
+/** Records that the deliverer of an order is near a place. @returns false if that is recorded already */
+export async function recordNear(db: Db, orderId: string, place: Place): Promise<boolean> {
+  const column = place === "pickup" ? "near_pickup_at" : "near_destination_at";
+  const sql = `UPDATE order_positions SET ${column} = now() WHERE order_id = ? AND ${column} IS NULL`;
+  return (await affected(db, sql, [orderId])) === 1;
 }
 
 /** The number of couriers on duty. */

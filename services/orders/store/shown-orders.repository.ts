@@ -25,6 +25,7 @@ export type ShownOrder = Pick<
   | "checkoutUrl"
   | "deadlineAt"
   | "readyAt"
+  | "pickedUpAt"
   | "closedAt"
   | "reason"
   | "rejection"
@@ -38,7 +39,7 @@ export type ShownRow = Omit<ShownOrder, "customer"> & CustomerColumns;
 export const SHOWN_ORDER = `
   SELECT o.id, o.number, o.version, o.status, o.payment_status, o.customer_id, o.customer_name, o.customer_phone, o.partner,
     o.deliverer_id, o.currency, o.fee_minor, o.total_minor, o.paid_minor, o.refunded_minor, o.address, o.note, o.bank_id,
-    o.checkout_url, o.deadline_at, o.ready_at, o.closed_at, o.reason, o.rejection, o.proof_photo_id, o.created_at, o.updated_at,
+    o.checkout_url, o.deadline_at, o.ready_at, o.picked_up_at, o.closed_at, o.reason, o.rejection, o.proof_photo_id, o.created_at, o.updated_at,
     ${LINES} AS lines
   FROM orders o`;
 
