@@ -166,7 +166,7 @@ const contents = {
   "notification.held": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
   /** The recipient's quiet hours have ended: the notification is sent now. */
   "notification.due": object({ version, notificationId: uuid }),
-  /** Nobody has accepted a paid order yet: the partner's staff get a reminder, after that the operators. */
+  /** A paid order is not accepted yet: the partner's staff get a reminder, after that the operators. */
   "notification.reminder_due": object({ version, orderId: uuid, step: oneOf("staff", "operators") }),
   /** When the deferred notification was due, there was a newer one about the same order. */
   "notification.dropped": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),

@@ -28,7 +28,7 @@ export function natsMessageBus(settings: NatsSettings, report: (line: string) =>
 
 /** Nodes in any number of processes. */
 export function natsTransport(settings: NatsSettings): ClusterTransport {
-  // A restarted node gets another id, so that nobody waits for answers of the former one.
+  // A restarted node gets another id, so that no caller waits for answers of the former one.
   const suffix = randomBytes(4).toString("hex");
   return {
     namespace: settings.NAMESPACE,

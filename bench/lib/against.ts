@@ -16,7 +16,7 @@ export interface Target {
   each?: readonly { url: string; headers: Record<string, string> }[];
 }
 
-/** Ours and the baseline by turns, so that whatever else the machine does meets both. */
+/** Ours and the baseline by turns, so that other work of the machine affects both. */
 export async function against(what: string, ours: Target, theirs: Target): Promise<Row[]> {
   await round(ours, 1_000);
   await round(theirs, 1_000);

@@ -52,7 +52,7 @@ const headersOf = (world: World, client: number) => ({
 });
 
 async function ok(platform: RunningPlatform, world: World, client: number, agent: Agent, path: string) {
-  // An order is read by its own customer, the first one; notifications by everybody.
+  // An order is read by its own customer, the first one; notifications by all customers.
   const reader = path.startsWith("/orders/") ? 0 : client;
   const answer = await send(agent, platform.apiUrl + path, { headers: headersOf(world, reader) });
   if (answer.status !== 200) throw new Error(`${path}: ${answer.status}`);

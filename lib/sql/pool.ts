@@ -13,7 +13,7 @@ const STATEMENT_MARGIN_MS = 300;
  */
 const LOCK_MARGIN_MS = 550;
 /**
- * How much earlier than its request the wait for an answer ends, whatever the server does: the network may lose a statement
+ * How much earlier than its request the wait for an answer ends, independent of the server: the network may lose a statement
  * or its answer. Later than the server's own limit, whose answer says more.
  */
 const ANSWER_MARGIN_MS = 100;
@@ -31,7 +31,7 @@ export interface Db {
   query(sql: string, bindings?: Bindings, prepared?: boolean): Promise<pg.QueryResult>;
   /** Runs `work` in a transaction, in one nested by a savepoint where this is a transaction already. */
   transaction<T>(work: (trx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
-  /** Is told of each row that cannot be read. */
+  /** Called for each row that cannot be read. */
   reportUnreadable?: ((row: UnreadableRow) => void) | undefined;
 }
 

@@ -15,7 +15,7 @@ interface StripeFailure {
   headers?: Record<string, string>;
 }
 
-/** Maximum number of requests: under the key and under the keys derived from it. Stripe forgets a key after a day. */
+/** Maximum number of requests: under the key and under the keys derived from it. Stripe deletes a key after a day. */
 const KEYS_MAX = 5;
 const SERVER_ERROR = 500;
 /** A further request needs at least this time. */

@@ -95,7 +95,7 @@ function resultOf({ status, headers }: GuardedResponse, nowMs: number): PushResu
   return { outcome: byStatus(status), detail, ...(waitMs && { retryAfterMs: waitMs }) };
 }
 
-/** One group for each browser vendor's service; all other services, which anybody can run, form one group. */
+/** One group for each browser vendor's service; all other services, which any person can run, form one group. */
 function serviceOf(origin: string | undefined): string {
   const host = origin === undefined ? "" : new URL(origin).hostname;
   return BROWSER_SERVICES.find((known) => host === known || host.endsWith(`.${known}`)) ?? "others";

@@ -53,7 +53,7 @@ export interface paths {
       };
     };
     put?: never;
-    /** Register. Always as a customer. A code is sent to the e-mail address; until it comes back nobody can sign in. */
+    /** Register. Always as a customer. A code is sent to the e-mail address; the user can sign in after it was entered. */
     post: {
       parameters: { path?: never; query?: never; header?: never };
       requestBody: {
@@ -81,7 +81,7 @@ export interface paths {
   "/users/confirm": {
     get?: never;
     put?: never;
-    /** Confirm the e-mail address by the code. The code belongs to one registration. With `password`, it counts only for the registration that has it: send it where the app still knows it. */
+    /** Confirm the e-mail address by the code. The code belongs to one registration. With `password`, it is valid only for the registration with this password: send it if the app still has it. */
     post: {
       parameters: { path?: never; query?: never; header?: never };
       requestBody: {
@@ -95,7 +95,7 @@ export interface paths {
   "/users/confirm/resend": {
     get?: never;
     put?: never;
-    /** Send the code again. Answers the same for an address that nobody registered. */
+    /** Send the code again. The answer is the same for an unknown address. */
     post: {
       parameters: { path?: never; query?: never; header?: never };
       requestBody: { content: { "application/json": { email: string } } };
@@ -133,7 +133,7 @@ export interface paths {
   "/sessions/refresh": {
     get?: never;
     put?: never;
-    /** Exchange the refresh token for new tokens. Each refresh token works once; one that comes again ends the whole session. */
+    /** Exchange the refresh token for new tokens. Each refresh token is valid once; a second use ends the session. */
     post: {
       parameters: { path?: never; query?: never; header?: never };
       requestBody: { content: { "application/json": { refresh_token: string } } };
@@ -169,7 +169,7 @@ export interface paths {
   "/password/forgot": {
     get?: never;
     put?: never;
-    /** Have a code sent for a new password. Answers the same for an address that nobody registered. */
+    /** Request a code for a new password. The answer is the same for an unknown address. */
     post: {
       parameters: { path?: never; query?: never; header?: never };
       requestBody: { content: { "application/json": { email: string } } };
@@ -203,13 +203,13 @@ export interface paths {
     };
     put?: never;
     post?: never;
-    /** Delete my account. While orders of yours have not ended it is refused, naming them; with `confirm` they go on, and are erased when they end. */
+    /** Delete my account. While you have open orders it is refused with their ids; with `confirm` the orders continue, and are erased when they end. */
     delete: {
       parameters: { path?: never; query?: never; header?: never };
       requestBody: { content: { "application/json": { password: string; confirm?: boolean | null } } };
       responses: { 204: { content?: never }; default: Refusal };
     };
-    /** Change my profile. A new `email` needs the `current_password` and takes effect when the code that is sent there comes back. For seven days the former address can undo it. */
+    /** Change my profile. A new `email` needs the `current_password` and takes effect when the code that is sent there is entered. For seven days the former address can undo it. */
     patch: {
       parameters: { path?: never; query?: never; header?: { "If-Match"?: string } };
       requestBody?: {
@@ -300,7 +300,7 @@ export interface paths {
         default: Refusal;
       };
     };
-    /** Upload my avatar. The bytes of a JPEG, PNG or WebP image (no HEIC or AVIF). It is encoded anew and its metadata is forgotten. */
+    /** Upload my avatar. The bytes of a JPEG, PNG or WebP image (no HEIC or AVIF). It is encoded again without its metadata. */
     put: {
       parameters: { path?: never; query?: never; header?: never };
       requestBody: { content: { "image/png": Blob; "image/jpeg": Blob; "image/webp": Blob } };
@@ -352,7 +352,7 @@ export interface paths {
       };
     };
     put?: never;
-    /** Invite a deliverer, a partner's staff or an admin. An admin invites anyone; a partner's admin invites staff of that partner. With `partner_admin` the staff may do what only the partner's admins may: change its name, fees and contact, its system's URL and secret, and invite staff. Only an operator gives that. */
+    /** Invite a deliverer, a partner's staff or an admin. An admin invites anyone; a partner's admin invites staff of that partner. With `partner_admin` the staff have the rights of the partner's admins: change its name, fees and contact, its system's URL and secret, and invite staff. Only an operator gives this right. */
     post: {
       parameters: { path?: never; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: {
@@ -427,7 +427,7 @@ export interface paths {
     patch?: never;
   };
   "/products": {
-    /** What can be ordered. Active offers of enabled, verified partners, by partner and by text. */
+    /** Products that can be ordered. Active offers of enabled, verified partners, by partner and by text. */
     get: {
       parameters: {
         path?: never;
@@ -497,7 +497,7 @@ export interface paths {
     put?: never;
     post?: never;
     delete?: never;
-    /** Change a partner. Whether it is enabled and verified is an admin's to say. Staff of the partner may change `preparation_minutes`; the other fields are for its admin (`partner_admin`). `acceptance_minutes` is the time to accept an order: afterwards it is cancelled and refunded. */
+    /** Change a partner. Only an admin of the platform sets `enabled` and `verified`. Staff of the partner may change `preparation_minutes`; the other fields are for its admin (`partner_admin`). `acceptance_minutes` is the time to accept an order: afterwards it is cancelled and refunded. */
     patch: {
       parameters: { path: { partner_id: string }; query?: never; header?: { "If-Match"?: string } };
       requestBody?: {
@@ -522,7 +522,7 @@ export interface paths {
     };
   };
   "/partners/{partner_id}/products": {
-    /** What can be ordered from this partner */
+    /** Products that can be ordered from this partner */
     get: {
       parameters: {
         path: { partner_id: string };
@@ -561,7 +561,7 @@ export interface paths {
     get?: never;
     put?: never;
     post?: never;
-    /** Offer a product no longer */
+    /** Stop offering a product */
     delete: {
       parameters: { path: { partner_id: string; product_id: string }; query?: never; header?: never };
       requestBody?: never;
@@ -627,7 +627,7 @@ number is refused once an order has taken or given back pieces. To add pieces, o
   "/partners/{partner_id}/availability/{product_id}/stock": {
     get?: never;
     put?: never;
-    /** Add pieces to the stock of a product, or take them away. By `change`, which is below zero to take away. It adds up with what orders do at the same time. */
+    /** Add pieces to the stock of a product, or remove them. By `change`, which is negative to remove pieces. It is correct together with concurrent orders. */
     post: {
       parameters: {
         path: { partner_id: string; product_id: string };
@@ -674,7 +674,7 @@ number is refused once an order has taken or given back pieces. To add pieces, o
     patch?: never;
   };
   "/partners/{partner_id}/webhook": {
-    /** Where the partner's system is told of orders */
+    /** The webhook of the partner's system */
     get: {
       parameters: { path: { partner_id: string }; query?: never; header?: never };
       requestBody?: never;
@@ -684,7 +684,7 @@ number is refused once an order has taken or given back pieces. To add pieces, o
         default: Refusal;
       };
     };
-    /** Set where the partner's system is told of orders. The secret is shown when it is made, and never again. Only an admin of the partner may do this, not its other staff. */
+    /** Set the webhook of the partner's system. The secret is shown only when it is created. Only an admin of the partner may do this, not its other staff. */
     put: {
       parameters: { path: { partner_id: string }; query?: never; header?: never };
       requestBody: { content: { "application/json": { url: string; enabled: boolean } } };
@@ -697,7 +697,7 @@ number is refused once an order has taken or given back pieces. To add pieces, o
   "/partners/{partner_id}/webhook/rotate-secret": {
     get?: never;
     put?: never;
-    /** Make a new secret. For a day after it was replaced each secret still signs requests and is accepted. A repeat with the same Idempotency-Key answers with the same secret. Only an admin of the partner may do this, not its other staff. */
+    /** Create a new secret. For a day after its replacement each secret still signs requests and is accepted. A repeat with the same Idempotency-Key answers with the same secret. Only an admin of the partner may do this, not its other staff. */
     post: {
       parameters: { path: { partner_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody?: never;
@@ -719,7 +719,7 @@ number is refused once an order has taken or given back pieces. To add pieces, o
     patch?: never;
   };
   "/partners/{partner_id}/webhook/deliveries": {
-    /** What was sent to the partner's system */
+    /** Webhooks to the partner's system, with every attempt */
     get: {
       parameters: {
         path: { partner_id: string };
@@ -757,7 +757,7 @@ number is refused once an order has taken or given back pieces. To add pieces, o
     patch?: never;
   };
   "/banks": {
-    /** The banks that one can pay with */
+    /** The banks for payments */
     get: {
       parameters: { path?: never; query?: never; header?: never };
       requestBody?: never;
@@ -768,7 +768,7 @@ number is refused once an order has taken or given back pieces. To add pieces, o
       };
     };
     put?: never;
-    /** Register a bank. Its settings hold secrets: they are kept encrypted and never shown again. */
+    /** Register a bank. Its settings contain secrets: they are stored encrypted and never shown again. */
     post: {
       parameters: { path?: never; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: {
@@ -790,7 +790,7 @@ number is refused once an order has taken or given back pieces. To add pieces, o
   "/orders/check": {
     get?: never;
     put?: never;
-    /** Check a cart. Prices and stock are promised until `expires_at`. A changed cart is a new check. */
+    /** Check a cart. Prices and stock are valid until `expires_at`. A changed cart is a new check. */
     post: {
       parameters: { path?: never; query?: never; header?: never };
       requestBody: {
@@ -811,7 +811,7 @@ number is refused once an order has taken or given back pieces. To add pieces, o
   "/orders/confirm": {
     get?: never;
     put?: never;
-    /** Order what was checked. Answers where to pay. One check makes one order, however often it is confirmed. */
+    /** Confirm a check. The answer has the address of the checkout. A check becomes one order, also if it is confirmed several times. */
     post: {
       parameters: { path?: never; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: { content: { "application/json": { check_id: string; bank_id: string } } };
@@ -936,7 +936,7 @@ apostrophe. A connection that breaks means that rows are missing. A user has one
     };
   };
   "/orders/{order_id}/history": {
-    /** What happened to the order */
+    /** The history of the order */
     get: {
       parameters: { path: { order_id: string }; query?: never; header?: never };
       requestBody?: never;
@@ -968,7 +968,7 @@ The stream ends with the access token; connect again with a fresh one. */
   "/orders/{order_id}/cancel": {
     get?: never;
     put?: never;
-    /** Cancel the order. One table, which the documentation of states shows, tells for each state who may do so and how much goes back. */
+    /** Cancel the order. The table in the documentation of states shows for each state which roles may cancel, and the refund. */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody?: { content: { "application/json": { reason?: string | null } } };
@@ -980,8 +980,8 @@ The stream ends with the access token; connect again with a fresh one. */
   "/orders/{order_id}/accept": {
     get?: never;
     put?: never;
-    /** Accept the order by hand. For a partner without a system of its own, and beside one: the same move as the signed callback `order.accepted`.
-A repeat has no effect. `ready_in_minutes` or `ready_at` says when the order will be ready; without them it is the
+    /** Accept the order by hand. For a partner without a system of its own, and beside one: the same transition as by the signed callback `order.accepted`.
+A repeat has no effect. `ready_in_minutes` or `ready_at` is the time when the order will be ready; the default is the
 partner's usual preparation time. */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
@@ -1016,7 +1016,7 @@ partner's usual preparation time. */
   "/orders/{order_id}/ready": {
     get?: never;
     put?: never;
-    /** Report the order ready by hand. Deliverers see it in the pool from then on. An order that is not accepted yet is ready all the same. */
+    /** Report the order ready by hand. Deliverers see it in the pool from then on. It accepts the order too, if that was not done. */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody?: never;
@@ -1028,7 +1028,7 @@ partner's usual preparation time. */
   "/orders/{order_id}/reject": {
     get?: never;
     put?: never;
-    /** Reject the order by hand. The customer gets everything back and is told the reason and `text`. `out_of_stock` names products of the order:
+    /** Reject the order by hand. The order is refunded, and the customer gets the reason and `text`. `out_of_stock` names products of the order:
 their stock becomes 0, also if their pieces were not counted. If an order with such products has been cancelled
 in another way meanwhile, the request is refused: set their stock by `PUT …/availability/{product_id}`. */
     post: {
@@ -1151,7 +1151,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
   "/orders/{order_id}/location": {
     get?: never;
     put?: never;
-    /** Report where I am. `at` tells when the device was there. A report that is older than the newest one changes nothing. */
+    /** Report where I am. `at` is the time of the position. A report that is older than the newest one changes nothing. */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: never };
       requestBody: {
@@ -1173,7 +1173,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
         default: Refusal;
       };
     };
-    /** Upload the photo of the handover. The bytes of a JPEG, PNG or WebP image (no HEIC or AVIF); `photo_id` goes with the delivery. A later photo takes the former's place. */
+    /** Upload the photo of the handover. The bytes of a JPEG, PNG or WebP image (no HEIC or AVIF); `photo_id` goes with the delivery. A later photo replaces the former one. */
     put: {
       parameters: { path: { order_id: string }; query?: never; header?: never };
       requestBody: { content: { "image/png": Blob; "image/jpeg": Blob; "image/webp": Blob } };
@@ -1186,7 +1186,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
   "/orders/{order_id}/deliver": {
     get?: never;
     put?: never;
-    /** Hand the order over. With the PIN that the customer tells; five wrong ones lock the handover until an operator acts. */
+    /** Hand the order over. With the PIN of the customer; five wrong ones lock the handover until an operator acts. */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: { content: { "application/json": { pin: string; photo_id?: string | null } } };
@@ -1198,7 +1198,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
   "/orders/{order_id}/fail": {
     get?: never;
     put?: never;
-    /** Say that the order cannot be delivered */
+    /** Report that the order cannot be delivered */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: { content: { "application/json": { reason: string } } };
@@ -1224,7 +1224,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
     patch?: never;
   };
   "/me/devices": {
-    /** The devices that I am notified on */
+    /** My devices for notifications */
     get: {
       parameters: { path?: never; query?: never; header?: never };
       requestBody?: never;
@@ -1235,7 +1235,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
       };
     };
     put?: never;
-    /** Add the push token of a device. `provider` says whose token it is. A device may have one of each: with `device_id` it becomes a further token of a device that is there, and a push that one provider refuses goes to the next. */
+    /** Add the push token of a device. `provider` is the provider of the token. A device can have one of each: with `device_id` it becomes a further token of an existing device, and a push that one provider refuses goes to the next. */
     post: {
       parameters: { path?: never; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: {
@@ -1267,7 +1267,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
     patch?: never;
   };
   "/me/notification-preferences": {
-    /** Which channels I am notified by, and when not */
+    /** My channels for notifications, and my quiet hours */
     get: {
       parameters: { path?: never; query?: never; header?: never };
       requestBody?: never;
@@ -1277,7 +1277,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
         default: Refusal;
       };
     };
-    /** Choose the channels that I am notified by, and when not. Within the quiet hours news that can wait are held back until they end; codes, and a courier on the way, are not. */
+    /** Set my channels for notifications, and my quiet hours. Notifications that can wait are deferred to the end of the quiet hours; codes, and a courier on the way, are sent at once. */
     put: {
       parameters: { path?: never; query?: never; header?: never };
       requestBody: {
@@ -1299,7 +1299,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
     patch?: never;
   };
   "/me/notifications": {
-    /** What I was notified of, with every attempt */
+    /** My notifications, with every attempt */
     get: {
       parameters: { path?: never; query?: { cursor?: string; limit?: number }; header?: never };
       requestBody?: never;
@@ -1376,7 +1376,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
     };
   };
   "/templates": {
-    /** The texts that people are told by. Built-in texts and an operator's own ones, each with a preview and with the placeholders that its event offers. */
+    /** The texts of notifications. Built-in texts and overrides, each with a preview and with the placeholders of its event. */
     get: {
       parameters: {
         path?: never;
@@ -1426,7 +1426,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
       };
     };
     put?: never;
-    /** Add a text of one's own. In the place of a built-in one, or in another language. Switched off it is a draft with a preview. */
+    /** Add an override of a text. Instead of a built-in text, or in another language. While it is not `enabled`, it is a draft with a preview. */
     post: {
       parameters: { path?: never; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: {
@@ -1480,7 +1480,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
     put?: never;
     post?: never;
     delete?: never;
-    /** Change a text of one's own, or switch it off */
+    /** Change or disable an override of a text */
     patch: {
       parameters: { path: { template_id: string }; query?: never; header?: { "If-Match"?: string } };
       requestBody?: {
@@ -1494,7 +1494,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
   "/webhooks/payments/{bank_id}": {
     get?: never;
     put?: never;
-    /** A bank tells of a payment. Answered after the payment is committed; a repeat is answered the same and has no effect. */
+    /** Report of a bank about a payment. Answered after the payment is committed; a repeat gets the same answer and has no effect. */
     post: {
       parameters: { path: { bank_id: string }; query?: never; header?: never };
       requestBody: { content: { "application/json": unknown } };
@@ -1506,7 +1506,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
   "/webhooks/partners/{partner_id}": {
     get?: never;
     put?: never;
-    /** A partner's system tells of an order. `order.accepted`, `order.rejected`, `order.delayed` or `order.ready`, signed by Standard Webhooks. Answered after the order has moved. */
+    /** Report of a partner's system about an order. `order.accepted`, `order.rejected`, `order.delayed` or `order.ready`, signed by Standard Webhooks. Answered after the order has changed. */
     post: {
       parameters: { path: { partner_id: string }; query?: never; header?: never };
       requestBody: { content: { "application/json": unknown } };
@@ -1566,7 +1566,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
     put?: never;
     /** Suspend a user. All sessions end at once, and sign-in is refused until the account is restored. Orders that a deliverer carries
 are released into the pool; other staff of the user's partner are not affected. A repeat changes nothing.
-Nobody can suspend their own account. */
+An operator cannot suspend the own account. */
     post: {
       parameters: { path: { user_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: { content: { "application/json": { reason: string } } };
@@ -1641,7 +1641,7 @@ Nobody can suspend their own account. */
   };
   "/users/{user_id}/role": {
     get?: never;
-    /** Give a user another role. All sessions end, because their tokens hold the former role. Nobody can change their own role. Only staff have a `partner_id`. */
+    /** Give a user another role. All sessions end, because their tokens hold the former role. An operator cannot change the own role. Only staff have a `partner_id`. */
     put: {
       parameters: { path: { user_id: string }; query?: never; header?: { "If-Match"?: string } };
       requestBody: {
@@ -1764,7 +1764,7 @@ Nobody can suspend their own account. */
   "/orders/{order_id}/refund": {
     get?: never;
     put?: never;
-    /** Refund an order. Without an amount, all that was kept. */
+    /** Refund an order. Without an amount, the whole amount that was not refunded yet. */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: {
@@ -1778,7 +1778,7 @@ Nobody can suspend their own account. */
     patch?: never;
   };
   "/payments/unmatched": {
-    /** Payments that match no order. And have not gone back yet; the newest first, each with its newest refund. */
+    /** Payments without a matching order. That are not refunded yet; the newest first, each with its newest refund. */
     get: {
       parameters: { path?: never; query?: { cursor?: string; limit?: number }; header?: never };
       requestBody?: never;
@@ -1798,7 +1798,7 @@ Nobody can suspend their own account. */
   "/payments/{receipt_id}/refund": {
     get?: never;
     put?: never;
-    /** Send a payment back that matches no order */
+    /** Refund a payment without a matching order */
     post: {
       parameters: { path: { receipt_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: { content: { "application/json": { reason: string } } };
@@ -1810,7 +1810,7 @@ Nobody can suspend their own account. */
   "/payments/{receipt_id}/assign": {
     get?: never;
     put?: never;
-    /** Say which order a payment is for. An order of the same bank and currency; what it cannot use goes back. */
+    /** Assign a payment to an order. An order of the same bank and currency; the excess is refunded. */
     post: {
       parameters: { path: { receipt_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: { content: { "application/json": { order_id: string; reason: string } } };
@@ -1850,7 +1850,7 @@ Nobody can suspend their own account. */
   "/orders/{order_id}/reassign": {
     get?: never;
     put?: never;
-    /** Give an order to another deliverer, or back to the pool */
+    /** Assign an order to another deliverer, or release it into the pool */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: { content: { "application/json": { deliverer_id?: string | null; reason: string } } };
@@ -1894,7 +1894,7 @@ Nobody can suspend their own account. */
   "/orders/{order_id}/override": {
     get?: never;
     put?: never;
-    /** Move an order by hand. Along the legal moves only; the reason is kept in its history. */
+    /** Change the state of an order by hand. Legal transitions only; the reason is stored in its history. */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: {
@@ -1920,7 +1920,7 @@ Nobody can suspend their own account. */
     patch?: never;
   };
   "/orders/{order_id}/diagnosis": {
-    /** Why is this order where it is?. History, next deadline, undelivered messages, receipts and refunds in one answer. */
+    /** Diagnosis of an order. History, next deadline, undelivered messages, receipts and refunds in one answer. */
     get: {
       parameters: { path: { order_id: string }; query?: never; header?: never };
       requestBody?: never;
@@ -1965,7 +1965,7 @@ Nobody can suspend their own account. */
     };
     put?: never;
     post?: never;
-    /** Drop the dead letters of a service that match a filter. The oldest first, at most `limit` with one request, and never a message that is still to be delivered. A request looks at 20000 dead letters at most. Repeat it while `left` is above 0; where the answer has a `next_cursor`, there is more to look at: go on with it as `cursor`. With `limit=0` nothing is dropped: `left` tells how many match. The audit log keeps the filter and the number. */
+    /** Drop the dead letters of a service that match a filter. The oldest first, at most `limit` with one request, and never a message that is still to be delivered. A request examines 20000 dead letters at most. Repeat it while `left` is above 0; where the answer has a `next_cursor`, there are more to examine: continue with it as `cursor`. With `limit=0` nothing is dropped: `left` is the number of matches. The audit log contains the filter and the number. */
     delete: {
       parameters: {
         path?: never;
@@ -1992,7 +1992,7 @@ Nobody can suspend their own account. */
   "/dead-letters/{dead_letter_id}/replay": {
     get?: never;
     put?: never;
-    /** Have a message handled again. Not a webhook that asks a partner to prepare an order that was cancelled. */
+    /** Requeue a dead letter. Not a webhook that asks a partner to prepare an order that was cancelled. */
     post: {
       parameters: {
         path: { dead_letter_id: string };
@@ -2009,7 +2009,7 @@ Nobody can suspend their own account. */
     get?: never;
     put?: never;
     post?: never;
-    /** Drop a message for good */
+    /** Drop a dead letter */
     delete: {
       parameters: { path: { dead_letter_id: string }; query?: never; header?: never };
       requestBody?: never;
@@ -2018,7 +2018,7 @@ Nobody can suspend their own account. */
     patch?: never;
   };
   "/audit": {
-    /** What was done, by whom */
+    /** The audit log */
     get: {
       parameters: { path?: never; query?: { cursor?: string; limit?: number }; header?: never };
       requestBody?: never;

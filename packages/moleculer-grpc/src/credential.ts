@@ -20,7 +20,7 @@ export interface CredentialOptions {
 
 /**
  * The credential of one call: the caller, the method and the expiry, with a MAC. A gRPC client sends it as metadata
- * `<prefix>-credential`. It is valid for 30 seconds: somebody who reads it can repeat that method for so long at most.
+ * `<prefix>-credential`. It is valid for 30 seconds: a reader of it can repeat that method for this time at most.
  */
 export function callCredential(options: CredentialOptions): string {
   const { secret, path, node, prefix = DEFAULT_PREFIX, now = Date.now } = options;

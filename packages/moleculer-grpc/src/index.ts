@@ -20,7 +20,7 @@ export type { GrpcExposure, GrpcLocals } from "./schema.ts";
 export { sharedServer } from "./shared-server.ts";
 export { TlsFileError, type TlsOptions } from "./tls.ts";
 
-/** Time for other nodes to learn that this one accepts no more calls; the broker itself waits 100 ms more. */
+/** Time for other nodes to get the information that this one accepts no more calls; the broker itself waits 100 ms more. */
 const DRAIN_PROPAGATION_MS = 400;
 /** From the start of a stop to the abort of the calls that still run. */
 const DRAIN_MS = 8_000;

@@ -94,7 +94,7 @@ export function isCertified(
 
 /**
  * Credentials of a server whose certificate is renewed while it runs. Clients without a certificate can connect:
- * `isCertified` tells nodes from them.
+ * `isCertified` distinguishes nodes from them.
  */
 export class RenewableCredentials extends ServerCredentials {
   constructor(context: SecureContextOptions) {

@@ -37,7 +37,7 @@ export interface ProblemContext {
   docsUrl: string;
   instance: string;
   traceId?: string;
-  /** For callbacks: every 401 is identical, so that a sender without a secret learns nothing from it. */
+  /** For callbacks: every 401 is identical, so that it contains no information for a sender without the secret. */
   isUniform?: boolean;
 }
 

@@ -7,7 +7,7 @@ export const accountRoutes = [
   route("POST /users", "identity.register", {
     summary: "Register",
     description:
-      "Always as a customer. A code is sent to the e-mail address; until it comes back nobody can sign in.",
+      "Always as a customer. A code is sent to the e-mail address; the user can sign in after it was entered.",
     access: "public",
     success: 201,
     idempotencyKey: "never",
@@ -17,7 +17,7 @@ export const accountRoutes = [
   route("POST /users/confirm", "identity.confirm", {
     summary: "Confirm the e-mail address by the code",
     description:
-      "The code belongs to one registration. With `password`, it counts only for the registration that has it: send it where the app still knows it.",
+      "The code belongs to one registration. With `password`, it is valid only for the registration with this password: send it if the app still has it.",
     access: "public",
     success: 204,
     idempotencyKey: "never",
@@ -26,7 +26,7 @@ export const accountRoutes = [
   }),
   route("POST /users/confirm/resend", "identity.resendCode", {
     summary: "Send the code again",
-    description: "Answers the same for an address that nobody registered.",
+    description: "The answer is the same for an unknown address.",
     access: "public",
     success: 204,
     idempotencyKey: "never",
@@ -43,7 +43,7 @@ export const accountRoutes = [
   }),
   route("POST /sessions/refresh", "identity.refresh", {
     summary: "Exchange the refresh token for new tokens",
-    description: "Each refresh token works once; one that comes again ends the whole session.",
+    description: "Each refresh token is valid once; a second use ends the session.",
     access: "public",
     success: 200,
     idempotencyKey: "never",
@@ -68,8 +68,8 @@ export const accountRoutes = [
     success: 204,
   }),
   route("POST /password/forgot", "identity.forgotPassword", {
-    summary: "Have a code sent for a new password",
-    description: "Answers the same for an address that nobody registered.",
+    summary: "Request a code for a new password",
+    description: "The answer is the same for an unknown address.",
     access: "public",
     success: 204,
     idempotencyKey: "never",
@@ -87,7 +87,7 @@ export const accountRoutes = [
   route("PATCH /me", "identity.updateProfile", {
     summary: "Change my profile",
     description:
-      "A new `email` needs the `current_password` and takes effect when the code that is sent there comes back. For seven days the former address can undo it.",
+      "A new `email` needs the `current_password` and takes effect when the code that is sent there is entered. For seven days the former address can undo it.",
     access: "any",
     success: 200,
     problems: ["EMAIL_TAKEN", "INVALID_CREDENTIALS"],
@@ -95,7 +95,7 @@ export const accountRoutes = [
   route("DELETE /me", "identity.deleteAccount", {
     summary: "Delete my account",
     description:
-      "While orders of yours have not ended it is refused, naming them; with `confirm` they go on, and are erased when they end.",
+      "While you have open orders it is refused with their ids; with `confirm` the orders continue, and are erased when they end.",
     access: "any",
     success: 204,
     fields: "body",
@@ -132,7 +132,7 @@ export const accountRoutes = [
   route("PUT /me/avatar", "media.putAvatar", {
     summary: "Upload my avatar",
     description:
-      "The bytes of a JPEG, PNG or WebP image (no HEIC or AVIF). It is encoded anew and its metadata is forgotten.",
+      "The bytes of a JPEG, PNG or WebP image (no HEIC or AVIF). It is encoded again without its metadata.",
     access: "any",
     success: 200,
     body: { image: "base64" },
@@ -153,7 +153,7 @@ export const accountRoutes = [
   route("POST /invitations", "identity.invite", {
     summary: "Invite a deliverer, a partner's staff or an admin",
     description:
-      "An admin invites anyone; a partner's admin invites staff of that partner. With `partner_admin` the staff may do what only the partner's admins may: change its name, fees and contact, its system's URL and secret, and invite staff. Only an operator gives that.",
+      "An admin invites anyone; a partner's admin invites staff of that partner. With `partner_admin` the staff have the rights of the partner's admins: change its name, fees and contact, its system's URL and secret, and invite staff. Only an operator gives this right.",
     access: ["admin", "partner_admin"],
     success: 201,
     example: { role: "partner" },

@@ -5,8 +5,8 @@ const route = table("Callbacks");
 /** Signed callbacks of banks and partners: scenarios 5 and 6. */
 export const callbackRoutes = [
   route("POST /webhooks/payments/{bank_id}", "orders.receivePayment", {
-    summary: "A bank tells of a payment",
-    description: "Answered after the payment is committed; a repeat is answered the same and has no effect.",
+    summary: "Report of a bank about a payment",
+    description: "Answered after the payment is committed; a repeat gets the same answer and has no effect.",
     access: "signed",
     success: 204,
     body: { signed: "body" },
@@ -14,10 +14,10 @@ export const callbackRoutes = [
     problems: ["EVENT_MISMATCH"],
   }),
   route("POST /webhooks/partners/{partner_id}", "partners.receiveCallback", {
-    summary: "A partner's system tells of an order",
+    summary: "Report of a partner's system about an order",
     description: [
       "`order.accepted`, `order.rejected`, `order.delayed` or `order.ready`, signed by Standard Webhooks.",
-      "Answered after the order has moved.",
+      "Answered after the order has changed.",
     ].join(" "),
     access: "signed",
     success: 202,

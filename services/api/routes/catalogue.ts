@@ -16,7 +16,7 @@ const partnerAdmins = ["admin", "partner_admin"] as const;
 /** Partners, their products, and the endpoint of their system: scenarios 2 and 5. */
 export const catalogueRoutes = [
   route("GET /products", "partners.listOffers", {
-    summary: "What can be ordered",
+    summary: "Products that can be ordered",
     description: "Active offers of enabled, verified partners, by partner and by text.",
     access: "any",
     success: 200,
@@ -30,7 +30,7 @@ export const catalogueRoutes = [
     success: 200,
   }),
   route("GET /partners/{partner_id}/products", "partners.listOffers", {
-    summary: "What can be ordered from this partner",
+    summary: "Products that can be ordered from this partner",
     access: "any",
     success: 200,
     sameFor: frontPage,
@@ -45,7 +45,7 @@ export const catalogueRoutes = [
   manage("PATCH /partners/{partner_id}", "partners.update", {
     summary: "Change a partner",
     description:
-      "Whether it is enabled and verified is an admin's to say. Staff of the partner may change `preparation_minutes`; the other fields are for its admin (`partner_admin`). `acceptance_minutes` is the time to accept an order: afterwards it is cancelled and refunded.",
+      "Only an admin of the platform sets `enabled` and `verified`. Staff of the partner may change `preparation_minutes`; the other fields are for its admin (`partner_admin`). `acceptance_minutes` is the time to accept an order: afterwards it is cancelled and refunded.",
     access: staff,
     success: 200,
     problems: ["PARTNER_EXISTS"],
@@ -61,7 +61,7 @@ export const catalogueRoutes = [
     success: 200,
   }),
   manage("DELETE /partners/{partner_id}/products/{product_id}", "partners.deleteProduct", {
-    summary: "Offer a product no longer",
+    summary: "Stop offering a product",
     access: staff,
     success: 204,
   }),
@@ -86,9 +86,9 @@ export const catalogueRoutes = [
     problems: ["PRECONDITION_REQUIRED"],
   }),
   manage("POST /partners/{partner_id}/availability/{product_id}/stock", "partners.changeStock", {
-    summary: "Add pieces to the stock of a product, or take them away",
+    summary: "Add pieces to the stock of a product, or remove them",
     description:
-      "By `change`, which is below zero to take away. It adds up with what orders do at the same time.",
+      "By `change`, which is negative to remove pieces. It is correct together with concurrent orders.",
     access: staff,
     success: 200,
     problems: ["PRODUCT_UNAVAILABLE"],
@@ -110,21 +110,21 @@ export const catalogueRoutes = [
     success: 200,
   }),
   manage("GET /partners/{partner_id}/webhook", "partners.getWebhook", {
-    summary: "Where the partner's system is told of orders",
+    summary: "The webhook of the partner's system",
     access: staff,
     success: 200,
   }),
   manage("PUT /partners/{partner_id}/webhook", "partners.setWebhook", {
-    summary: "Set where the partner's system is told of orders",
+    summary: "Set the webhook of the partner's system",
     description:
-      "The secret is shown when it is made, and never again. Only an admin of the partner may do this, not its other staff.",
+      "The secret is shown only when it is created. Only an admin of the partner may do this, not its other staff.",
     access: partnerAdmins,
     success: 200,
   }),
   manage("POST /partners/{partner_id}/webhook/rotate-secret", "partners.rotateWebhookSecret", {
-    summary: "Make a new secret",
+    summary: "Create a new secret",
     description:
-      "For a day after it was replaced each secret still signs requests and is accepted. A repeat with the same Idempotency-Key answers with the same secret. Only an admin of the partner may do this, not its other staff.",
+      "For a day after its replacement each secret still signs requests and is accepted. A repeat with the same Idempotency-Key answers with the same secret. Only an admin of the partner may do this, not its other staff.",
     access: partnerAdmins,
     success: 200,
   }),
@@ -134,7 +134,7 @@ export const catalogueRoutes = [
     success: 200,
   }),
   manage("GET /partners/{partner_id}/webhook/deliveries", "partners.listWebhookDeliveries", {
-    summary: "What was sent to the partner's system",
+    summary: "Webhooks to the partner's system, with every attempt",
     access: staff,
     success: 200,
   }),

@@ -18,14 +18,14 @@ const text = {
 /** Devices, preferences, agents and templates: scenario 7. */
 export const notificationRoutes = [
   route("GET /me/devices", "notifications.devices", {
-    summary: "The devices that I am notified on",
+    summary: "My devices for notifications",
     access: "any",
     success: 200,
   }),
   route("POST /me/devices", "notifications.addDevice", {
     summary: "Add the push token of a device",
     description:
-      "`provider` says whose token it is. A device may have one of each: with `device_id` it becomes a further token of a device that is there, and a push that one provider refuses goes to the next.",
+      "`provider` is the provider of the token. A device can have one of each: with `device_id` it becomes a further token of an existing device, and a push that one provider refuses goes to the next.",
     access: "any",
     success: 201,
     problems: ["NOT_FOUND"],
@@ -36,20 +36,20 @@ export const notificationRoutes = [
     success: 204,
   }),
   route("GET /me/notification-preferences", "notifications.preferences", {
-    summary: "Which channels I am notified by, and when not",
+    summary: "My channels for notifications, and my quiet hours",
     access: "any",
     success: 200,
   }),
   route("PUT /me/notification-preferences", "notifications.setPreferences", {
-    summary: "Choose the channels that I am notified by, and when not",
+    summary: "Set my channels for notifications, and my quiet hours",
     description:
-      "Within the quiet hours news that can wait are held back until they end; codes, and a courier on the way, are not.",
+      "Notifications that can wait are deferred to the end of the quiet hours; codes, and a courier on the way, are sent at once.",
     access: "any",
     success: 200,
     example: { quiet_hours: { from_minute: 1320, until_minute: 420, time_zone: "Europe/Berlin" } },
   }),
   route("GET /me/notifications", "notifications.list", {
-    summary: "What I was notified of, with every attempt",
+    summary: "My notifications, with every attempt",
     access: "any",
     success: 200,
   }),
@@ -73,23 +73,22 @@ export const notificationRoutes = [
     example: { settings },
   }),
   route("GET /templates", "notifications.templates", {
-    summary: "The texts that people are told by",
-    description:
-      "Built-in texts and an operator's own ones, each with a preview and with the placeholders that its event offers.",
+    summary: "The texts of notifications",
+    description: "Built-in texts and overrides, each with a preview and with the placeholders of its event.",
     access: ["admin"],
     success: 200,
   }),
   route("POST /templates", "notifications.createTemplate", {
-    summary: "Add a text of one's own",
+    summary: "Add an override of a text",
     description:
-      "In the place of a built-in one, or in another language. Switched off it is a draft with a preview.",
+      "Instead of a built-in text, or in another language. While it is not `enabled`, it is a draft with a preview.",
     access: ["admin"],
     success: 201,
     problems: ["TEMPLATE_EXISTS"],
     example: text,
   }),
   route("PATCH /templates/{template_id}", "notifications.updateTemplate", {
-    summary: "Change a text of one's own, or switch it off",
+    summary: "Change or disable an override of a text",
     access: ["admin"],
     success: 200,
     example: text,

@@ -16,7 +16,7 @@ export const operationRoutes = [
   route("POST /banks", "orders.createBank", {
     ...admin,
     summary: "Register a bank",
-    description: "Its settings hold secrets: they are kept encrypted and never shown again.",
+    description: "Its settings contain secrets: they are stored encrypted and never shown again.",
     success: 201,
     example: { settings: bankSettings },
   }),
@@ -28,23 +28,23 @@ export const operationRoutes = [
   route("POST /orders/{order_id}/refund", "orders.refund", {
     ...admin,
     summary: "Refund an order",
-    description: "Without an amount, all that was kept.",
+    description: "Without an amount, the whole amount that was not refunded yet.",
     problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
   }),
   route("GET /payments/unmatched", "orders.listUnmatched", {
     ...admin,
-    summary: "Payments that match no order",
-    description: "And have not gone back yet; the newest first, each with its newest refund.",
+    summary: "Payments without a matching order",
+    description: "That are not refunded yet; the newest first, each with its newest refund.",
   }),
   route("POST /payments/{receipt_id}/refund", "orders.refundPayment", {
     ...admin,
-    summary: "Send a payment back that matches no order",
+    summary: "Refund a payment without a matching order",
     problems: ["PAYMENT_SETTLED"],
   }),
   route("POST /payments/{receipt_id}/assign", "orders.assignPayment", {
     ...admin,
-    summary: "Say which order a payment is for",
-    description: "An order of the same bank and currency; what it cannot use goes back.",
+    summary: "Assign a payment to an order",
+    description: "An order of the same bank and currency; the excess is refunded.",
     problems: ["PAYMENT_SETTLED", "ORDER_CHANGED"],
   }),
   route("POST /refunds/{refund_id}/retry", "orders.retryRefund", {
@@ -59,7 +59,7 @@ export const operationRoutes = [
   }),
   route("POST /orders/{order_id}/reassign", "orders.reassign", {
     ...admin,
-    summary: "Give an order to another deliverer, or back to the pool",
+    summary: "Assign an order to another deliverer, or release it into the pool",
     problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
   }),
   route("GET /couriers", "orders.couriers", {
@@ -75,13 +75,13 @@ export const operationRoutes = [
   }),
   route("POST /orders/{order_id}/override", "orders.override", {
     ...admin,
-    summary: "Move an order by hand",
-    description: "Along the legal moves only; the reason is kept in its history.",
+    summary: "Change the state of an order by hand",
+    description: "Legal transitions only; the reason is stored in its history.",
     problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
   }),
   route("GET /orders/{order_id}/diagnosis", "orders.diagnosis", {
     ...admin,
-    summary: "Why is this order where it is?",
+    summary: "Diagnosis of an order",
     description: "History, next deadline, undelivered messages, receipts and refunds in one answer.",
   }),
   route("GET /dead-letters", "api.deadLetters", {
@@ -91,7 +91,7 @@ export const operationRoutes = [
   }),
   route("POST /dead-letters/{dead_letter_id}/replay", "api.replayDeadLetter", {
     ...admin,
-    summary: "Have a message handled again",
+    summary: "Requeue a dead letter",
     description: "Not a webhook that asks a partner to prepare an order that was cancelled.",
     success: 204,
     problems: ["ILLEGAL_TRANSITION"],
@@ -101,14 +101,14 @@ export const operationRoutes = [
     summary: "Drop the dead letters of a service that match a filter",
     description:
       "The oldest first, at most `limit` with one request, and never a message that is still to be delivered. " +
-      `A request looks at ${DROP_SCANNED_MAX} dead letters at most. Repeat it while \`left\` is above 0; where ` +
-      "the answer has a `next_cursor`, there is more to look at: go on with it as `cursor`. With `limit=0` nothing " +
-      "is dropped: `left` tells how many match. The audit log keeps the filter and the number.",
+      `A request examines ${DROP_SCANNED_MAX} dead letters at most. Repeat it while \`left\` is above 0; where ` +
+      "the answer has a `next_cursor`, there are more to examine: continue with it as `cursor`. With `limit=0` nothing " +
+      "is dropped: `left` is the number of matches. The audit log contains the filter and the number.",
   }),
   route("DELETE /dead-letters/{dead_letter_id}", "api.dropDeadLetter", {
     ...admin,
-    summary: "Drop a message for good",
+    summary: "Drop a dead letter",
     success: 204,
   }),
-  route("GET /audit", "identity.audit", { ...admin, summary: "What was done, by whom" }),
+  route("GET /audit", "identity.audit", { ...admin, summary: "The audit log" }),
 ];

@@ -8,21 +8,22 @@ const delivery = table("Delivery");
 /** From the cart to the door: scenarios 3 to 9. */
 export const orderRoutes = [
   checkout("GET /banks", "orders.listBanks", {
-    summary: "The banks that one can pay with",
+    summary: "The banks for payments",
     access: "any",
     success: 200,
   }),
   checkout("POST /orders/check", "api.check", {
     summary: "Check a cart",
-    description: "Prices and stock are promised until `expires_at`. A changed cart is a new check.",
+    description: "Prices and stock are valid until `expires_at`. A changed cart is a new check.",
     access: ["customer"],
     success: 200,
     idempotencyKey: "never",
     problems: ["NOT_FOUND", "PARTNER_CLOSED", "PRODUCT_UNAVAILABLE"],
   }),
   checkout("POST /orders/confirm", "api.confirm", {
-    summary: "Order what was checked",
-    description: "Answers where to pay. One check makes one order, however often it is confirmed.",
+    summary: "Confirm a check",
+    description:
+      "The answer has the address of the checkout. A check becomes one order, also if it is confirmed several times.",
     access: ["customer"],
     success: 201,
     location: "/orders/{order_id}",
@@ -68,7 +69,7 @@ export const orderRoutes = [
     problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
   }),
   route("GET /orders/{order_id}/history", "orders.history", {
-    summary: "What happened to the order",
+    summary: "The history of the order",
     access: "any",
     success: 200,
   }),
@@ -87,7 +88,7 @@ export const orderRoutes = [
   route("POST /orders/{order_id}/cancel", "orders.cancel", {
     summary: "Cancel the order",
     description:
-      "One table, which the documentation of states shows, tells for each state who may do so and how much goes back.",
+      "The table in the documentation of states shows for each state which roles may cancel, and the refund.",
     access: ["customer", "partner", "admin"],
     success: 200,
     problems: ["ILLEGAL_TRANSITION", "ORDER_NOT_CANCELLABLE", "ORDER_CHANGED"],
@@ -95,8 +96,8 @@ export const orderRoutes = [
   route("POST /orders/{order_id}/accept", "orders.accept", {
     summary: "Accept the order by hand",
     description: [
-      "For a partner without a system of its own, and beside one: the same move as the signed callback `order.accepted`.",
-      "A repeat has no effect. `ready_in_minutes` or `ready_at` says when the order will be ready; without them it is the",
+      "For a partner without a system of its own, and beside one: the same transition as by the signed callback `order.accepted`.",
+      "A repeat has no effect. `ready_in_minutes` or `ready_at` is the time when the order will be ready; the default is the",
       "partner's usual preparation time.",
     ].join("\n"),
     access: ["admin", "partner"],
@@ -116,7 +117,7 @@ export const orderRoutes = [
   route("POST /orders/{order_id}/ready", "orders.makeReady", {
     summary: "Report the order ready by hand",
     description:
-      "Deliverers see it in the pool from then on. An order that is not accepted yet is ready all the same.",
+      "Deliverers see it in the pool from then on. It accepts the order too, if that was not done.",
     access: ["admin", "partner"],
     success: 200,
     problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
@@ -124,7 +125,7 @@ export const orderRoutes = [
   route("POST /orders/{order_id}/reject", "orders.reject", {
     summary: "Reject the order by hand",
     description: [
-      "The customer gets everything back and is told the reason and `text`. `out_of_stock` names products of the order:",
+      "The order is refunded, and the customer gets the reason and `text`. `out_of_stock` names products of the order:",
       "their stock becomes 0, also if their pieces were not counted. If an order with such products has been cancelled",
       "in another way meanwhile, the request is refused: set their stock by `PUT …/availability/{product_id}`.",
     ].join("\n"),
@@ -191,7 +192,7 @@ export const orderRoutes = [
   delivery("POST /orders/{order_id}/location", "orders.reportLocation", {
     summary: "Report where I am",
     description:
-      "`at` tells when the device was there. A report that is older than the newest one changes nothing.",
+      "`at` is the time of the position. A report that is older than the newest one changes nothing.",
     access: ["deliverer"],
     success: 204,
     body: { json: "position" },
@@ -201,7 +202,7 @@ export const orderRoutes = [
   delivery("PUT /orders/{order_id}/proof", "media.putProof", {
     summary: "Upload the photo of the handover",
     description:
-      "The bytes of a JPEG, PNG or WebP image (no HEIC or AVIF); `photo_id` goes with the delivery. A later photo takes the former's place.",
+      "The bytes of a JPEG, PNG or WebP image (no HEIC or AVIF); `photo_id` goes with the delivery. A later photo replaces the former one.",
     access: ["deliverer"],
     success: 200,
     body: { image: "base64" },
@@ -215,14 +216,13 @@ export const orderRoutes = [
   }),
   delivery("POST /orders/{order_id}/deliver", "orders.deliver", {
     summary: "Hand the order over",
-    description:
-      "With the PIN that the customer tells; five wrong ones lock the handover until an operator acts.",
+    description: "With the PIN of the customer; five wrong ones lock the handover until an operator acts.",
     access: ["deliverer"],
     success: 200,
     problems: ["WRONG_PIN", "PROOF_REQUIRED", "HANDOVER_LOCKED", "ILLEGAL_TRANSITION", "ORDER_CHANGED"],
   }),
   delivery("POST /orders/{order_id}/fail", "orders.fail", {
-    summary: "Say that the order cannot be delivered",
+    summary: "Report that the order cannot be delivered",
     access: ["deliverer"],
     success: 200,
     problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],

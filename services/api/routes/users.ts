@@ -24,7 +24,7 @@ export const userRoutes = [
     description: [
       "All sessions end at once, and sign-in is refused until the account is restored. Orders that a deliverer carries",
       "are released into the pool; other staff of the user's partner are not affected. A repeat changes nothing.",
-      "Nobody can suspend their own account.",
+      "An operator cannot suspend the own account.",
     ].join("\n"),
   }),
   route("POST /users/{user_id}/restore", "identity.restoreUser", {
@@ -36,7 +36,7 @@ export const userRoutes = [
     ...admin,
     summary: "Give a user another role",
     description:
-      "All sessions end, because their tokens hold the former role. Nobody can change their own role. Only staff have a `partner_id`.",
+      "All sessions end, because their tokens hold the former role. An operator cannot change the own role. Only staff have a `partner_id`.",
     example: { role: "deliverer", partner_id: undefined, partner_admin: undefined },
     problems: ["EMAIL_NOT_CONFIRMED"],
   }),

@@ -16,7 +16,7 @@ const NAME = "Admin";
 
 /**
  * Creates the first admin. An existing admin is not changed, so the launcher can call this at every start.
- * @throws EMAIL_TAKEN when the address belongs to somebody else, PASSWORD_TOO_COMMON, VALIDATION_ERROR
+ * @throws EMAIL_TAKEN when the address belongs to another user, PASSWORD_TOO_COMMON, VALIDATION_ERROR
  */
 export async function createFirstAdmin(
   deps: IdentityDependencies,

@@ -188,7 +188,7 @@ export function grantFor(
 /**
  * Creates the account that the invitation is for. The token was sent by mail, so it proves the address. An existing
  * customer keeps account and name, confirms with the current password and gets the role.
- * @throws INVITATION_INVALID; EMAIL_TAKEN for somebody with another role; ACCOUNT_SUSPENDED, INVALID_CREDENTIALS,
+ * @throws INVITATION_INVALID; EMAIL_TAKEN for a user with another role; ACCOUNT_SUSPENDED, INVALID_CREDENTIALS,
  *   PASSWORD_TOO_COMMON, TOO_MANY_REQUESTS
  */
 export async function acceptInvitation(

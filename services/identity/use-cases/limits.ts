@@ -39,7 +39,7 @@ const MAILS_PER_ADDRESS: Allowance = { scope: "mail-address", max: 60, windowSec
 /** Wrong codes of one purpose for one address from one client, counted whether or not a code is live. */
 const CODE_TRIES = { max: 10, windowSeconds: 86_400 };
 /**
- * The same from all clients together, counted only while a code is live, so that nobody can fill it up beforehand. Each
+ * The same from all clients together, counted only while a code is valid, so that it cannot be used up beforehand. Each
  * code permits five tries and an address six mails an hour, which would be 720 tries a day. This limit permits 50, so
  * that many clients that guess all day find one of the million codes with a probability of 1 in 20,000. It does not
  * apply to clients with a recent sign-in of the owner, of which each has its ten tries: 1 in 100,000 more. Strangers can
@@ -196,7 +196,7 @@ export async function limitedCodeTry<T>(
   ]);
   // When this fails, the database does: the reservations expire.
   const expected = await findExpected();
-  // Without a live code the try counts for the client only. Otherwise anybody could fill the limit of an address early.
+  // Without a live code the try counts for the client only. Otherwise any client could use up the limit of an address early.
   await Promise.all([
     countAll(db, reserved.slice(0, 1)),
     (expected ? countAll : releaseAll)(db, reserved.slice(1)),

@@ -140,7 +140,7 @@ export async function settledAfter(db: Db, id: string, limit: number): Promise<N
   );
 }
 
-/** What the reminders of a paid order say, and to whom the next one goes. */
+/** The texts of the reminders of a paid order, and the recipient of the next one. */
 export interface Reminder {
   step: "staff" | "operators";
   partnerId: string;

@@ -26,7 +26,7 @@ export async function queueReminders(deps: SendingDeps, stopping?: AbortSignal):
 }
 
 /**
- * Makes one step for a paid order that nobody has accepted: reminds the staff of its partner, or alerts the operators.
+ * Makes one step for a paid order that is not accepted: reminds the staff of its partner, or alerts the operators.
  * Does nothing when the order has changed since.
  * @throws Error when a notification failed and a retry may succeed
  */

@@ -16,7 +16,7 @@ export const WRONG_PINS_MAX = 5;
 export function assign(order: Order, delivererId: string, actor: Actor, nowMs: number): Decision {
   if (order.status === "delivering" && order.delivererId === delivererId) return unchanged(order);
   if (order.status === "delivering" || order.status === "delivered") throw fail("ALREADY_ASSIGNED");
-  // Deliverers must not learn of orders outside the pool; operators get the reason.
+  // Deliverers must get no information about orders outside the pool; operators get the reason.
   if (order.status !== "ready") throw actor.kind === "admin" ? illegal(order) : fail("NOT_FOUND");
   if (actor.kind !== "admin" && isLocked(order)) {
     throw fail("HANDOVER_LOCKED", "An operator has to assign this order.");

@@ -4,7 +4,7 @@ import { affected, type Db, type Rows, row, rows } from "../../../lib/sql/databa
 import { distanceSql } from "../../../lib/sql/distance.ts";
 import { DELIVERER_LOCK } from "./former-deliverers.repository.ts";
 
-/** What decides whether a user may be assigned one more order. */
+/** The facts that decide whether a user may be assigned one more order. */
 export interface Admission {
   /** The user is no longer a deliverer although the token says so. */
   isFormer: boolean;

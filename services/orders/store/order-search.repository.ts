@@ -62,7 +62,8 @@ const OF_DELIVERER: Scope = { condition: "o.deliverer_id = :ownerId::uuid", bySt
 /**
  * The owner's orders that meet the filter, the newest confirmation first; without a condition on states or owners they are
  * sorted by id, as `listOrders` sorts the list of all. Each state is read by its own index, so a page
- * costs the same whatever the other states hold. The statement is planned for its values, because absent filters fall away.
+ * costs the same for any number of orders in the other states. The statement is planned for its values, because absent
+ * filters are removed.
  */
 export async function findOrders(
   db: Db,

@@ -1,7 +1,7 @@
 import type { OrdersDependencies } from "../dependencies.ts";
 import { endSilentDuties } from "../store/couriers.repository.ts";
 
-/** A duty without a sign of its courier for so long was forgotten: it ends, and its position is deleted. */
+/** After this time without a request of its courier a duty ends, and its position is deleted. */
 const SILENT_DUTY_MS = 4 * 3_600_000;
 const BATCH = 100;
 

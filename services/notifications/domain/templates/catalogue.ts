@@ -112,7 +112,7 @@ export interface RefundTextInput {
   number?: string;
 }
 
-/** The input of a reminder that nobody has accepted a paid order. */
+/** The input of a reminder about a paid order that is not accepted. */
 export interface ReminderTextInput {
   partnerTitle: string;
   number?: string | undefined;

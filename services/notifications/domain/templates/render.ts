@@ -91,7 +91,7 @@ export function renderRefund(
   return renderText("refund.completed:customer", values, language, options);
 }
 
-/** The reminder to partner staff that nobody has accepted a paid order. */
+/** The reminder to partner staff about a paid order that is not accepted. */
 export function renderReminder(
   reminder: ReminderTextInput,
   firstName: string,
