@@ -1,8 +1,7 @@
-import { Session } from "node:inspector/promises";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
+import { filesOfConfirm, filesThatRan } from "../support/files-that-ran.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
-import { root, text } from "../support/manifests.ts";
 import { sampleQuote } from "../support/orders.ts";
 import { recordSchemaChecks } from "../support/schema-checks.ts";
 
@@ -13,35 +12,9 @@ beforeAll(async () => {
 });
 afterAll(() => gateway?.stop());
 
-/** The files of the gateway that the page names for a confirm, without the tables of operations, which are data. */
-function namedFiles(): string[] {
-  const page = text("docs/architecture.md");
-  const way = page.slice(
-    page.indexOf("### A customer confirms an order"),
-    page.indexOf("**`orders.confirm` by gRPC**"),
-  );
-  const files = [...way.matchAll(/`(services\/api\/[^`]+\.ts)`/g)].map(([, file]) => file as string);
-  return files.filter((file) => file !== "services/api/routes/orders.ts").toSorted();
-}
-
-/** The files of the gateway with a function that ran meanwhile. */
-async function filesThatRan(work: () => Promise<void>): Promise<string[]> {
-  const session = new Session();
-  session.connect();
-  try {
-    await session.post("Profiler.enable");
-    await session.post("Profiler.startPreciseCoverage", { callCount: true, detailed: false });
-    // The first answer has the functions of the start as well.
-    await session.post("Profiler.takePreciseCoverage");
-    await work();
-    const { result } = await session.post("Profiler.takePreciseCoverage");
-    const ran = result.filter(({ functions }) => functions.some(({ ranges }) => (ranges[0]?.count ?? 0) > 0));
-    const files = ran.map(({ url }) => url.slice(url.indexOf(root) + root.length + 1));
-    return [...new Set(files.filter((file) => file.startsWith("services/api/")))].toSorted();
-  } finally {
-    session.disconnect();
-  }
-}
+const GATEWAY = "services/api/";
+/** The entry of the operation, which is data. */
+const TABLE = "services/api/routes/orders.ts";
 
 /** The other checks are those of examples, which the small services behind this gateway answer. */
 const isOfRequest = (fields: string) => fields !== "value";
@@ -73,7 +46,8 @@ describe("a confirm in the gateway", () => {
   it("runs the files that docs/architecture.md names, and no other", async () => {
     const confirm = await quoted();
     await confirm();
-    expect(await filesThatRan(confirm)).toEqual(namedFiles());
+    const named = filesOfConfirm(GATEWAY).filter((file) => file !== TABLE);
+    expect(await filesThatRan(GATEWAY, confirm)).toEqual(named);
   });
 
   it("is checked by a schema once here and once by Orders", async () => {

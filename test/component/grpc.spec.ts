@@ -3,6 +3,7 @@ import type { ServiceBroker } from "moleculer";
 import { errorCatalogue, fail } from "../../contracts/errors.ts";
 import { cluster, EMPTY_ECHO, errorNamed, type Node, offeredBy, probeService } from "../support/bridge.ts";
 import { eventually } from "../support/eventually.ts";
+import { filesOfConfirm, filesThatRan } from "../support/files-that-ran.ts";
 
 const CLASSES = [
   "MoleculerError",
@@ -73,6 +74,13 @@ function seen(error: unknown) {
 }
 
 describe("a call over the bridge", () => {
+  it("runs the files that docs/architecture.md names, and no other", async () => {
+    const echo = () => caller.call("probe.echo", EMPTY_ECHO);
+    await echo(); // opens the stream
+    const folder = "packages/moleculer-grpc/";
+    expect(await filesThatRan(folder, echo)).toEqual(filesOfConfirm(folder));
+  });
+
   it("with every kind of value, returns it unchanged", async () => {
     const params = {
       text: "grüße 🚲",

@@ -95,6 +95,13 @@ describe("docs/architecture.md", () => {
     expect(gaps).toEqual([]);
   });
 
+  it("has twelve files for a confirmation, and three for its reservation", () => {
+    const confirm = ways.slice(0, ways.indexOf("### A payment system reports a payment"));
+    const files = [...confirm.matchAll(/^\d+\. `([^`]+)`/gm)].map(([, file]) => file as string);
+    const ofReservation = files.filter((file) => file.startsWith("services/partners/"));
+    expect([files.length - ofReservation.length, ofReservation.length]).toEqual([12, 3]);
+  });
+
   it("continues each part by actions and messages that the parts name", () => {
     const crossed = parts.flatMap(({ crossing, files }, at) => {
       const [, name = ""] = /`([a-z]+\.\w+)`/.exec(crossing) ?? [];
