@@ -1,5 +1,6 @@
 import { shorten, shortenLine } from "../lib/text.ts";
 import { message, type NewMessage } from "./messages.ts";
+import type { OperatorRole } from "./meta.ts";
 
 const SUBJECT_MAX_LENGTH = 200;
 const DETAIL_MAX_LENGTH = 2_000;
@@ -64,6 +65,13 @@ export function alertUrgency(kind: string): { bothChannels: boolean; deferrable:
   const { severity, concern } = profileOf(kind);
   const isCritical = severity === "critical";
   return { bothChannels: isCritical, deferrable: !isCritical && concern !== "safety" && concern !== "money" };
+}
+
+/** Support gets alerts about orders and safety, finance those about money, and admins all. */
+export function alertAudience(kind: string): OperatorRole[] {
+  const { concern } = profileOf(kind);
+  if (concern === "money") return ["finance", "admin"];
+  return concern === "platform" ? ["admin"] : ["support", "admin"];
 }
 
 /**

@@ -1,8 +1,5 @@
 import { derivedId, isId } from "../lib/ids.ts";
-import type { Caller, Role } from "./meta.ts";
-
-/** In ascending order of rights: a user with several roles acts in the last of them. */
-const ROLES: readonly Role[] = ["customer", "deliverer", "partner", "admin"];
+import { type Caller, type Role, roles } from "./meta.ts";
 
 /**
  * Reads the caller out of the claims of a verified access token. The built-in provider states one `role`; Keycloak
@@ -30,12 +27,12 @@ export function sessionIdOf(sid: string): string {
 
 function roleOf({ role, realm_access: realm, partner_id: partnerId }: Record<string, unknown>): Role {
   if (role !== undefined) {
-    if (ROLES.includes(role as Role)) return role as Role;
+    if (roles.includes(role as Role)) return role as Role;
     throw new Error("no role of ours");
   }
   const listed = (realm as { roles?: unknown } | null | undefined)?.roles;
   const names: readonly unknown[] = Array.isArray(listed) ? listed : [];
-  const found = ROLES.findLast((name) => names.includes(name) && (name !== "partner" || isId(partnerId)));
+  const found = roles.findLast((name) => names.includes(name) && (name !== "partner" || isId(partnerId)));
   if (!found) throw new Error("no role of ours");
   return found;
 }

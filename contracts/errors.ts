@@ -32,6 +32,7 @@ export const errorCatalogue = {
 
   // Authentication and permissions.
   UNAUTHENTICATED: { status: 401, title: "Sign in first" },
+  REFUND_LIMIT: { status: 403, title: "Your role may not refund so much of an order" },
   FORBIDDEN: { status: 403, title: "Your role may not do this" },
   NOT_FOUND: { status: 404, title: "There is no such resource, or it is not yours" },
   BAD_SIGNATURE: { status: 401, title: "The signature is not valid" },

@@ -1,4 +1,5 @@
 import { action } from "./action.ts";
+import { role } from "./roles.ts";
 import {
   array,
   boolean,
@@ -30,8 +31,6 @@ const password = { ...anyText, min: 8 } as const;
 const givenPassword = { ...anyText, min: 1 } as const;
 const code = matching(/^\d{6}$/, 6, "six digits");
 const birthDate = matching(/^\d{4}-\d\d-\d\d$/, 10, "a date, as 1990-05-17");
-
-export const role = oneOf("customer", "deliverer", "partner", "admin");
 
 export const pushToken = object({
   provider: oneOf("onesignal", "fcm", "apns", "webpush", "sandbox"),
@@ -87,7 +86,7 @@ export const account = object({
 });
 export type Account = Infer<typeof account>;
 
-const invitedRole = oneOf("deliverer", "partner", "admin");
+const invitedRole = oneOf("deliverer", "partner", "support", "finance", "admin");
 
 export const invitation = object({
   id: uuid,

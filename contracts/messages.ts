@@ -3,6 +3,7 @@ import { ACCEPTANCE_MINUTES_MAX, ACCEPTANCE_MINUTES_MIN } from "./order-status.t
 import { bearer, orderCustomer, orderStatus, paymentStatus, receiptOutcome, rejection } from "./orders.ts";
 import { partnerNotice } from "./partner-notices.ts";
 import { partner, quotedLine } from "./partners.ts";
+import { role } from "./roles.ts";
 import {
   boolean,
   type Infer,
@@ -88,7 +89,7 @@ const user = object({
   email: text(254),
   firstName: personName,
   language,
-  role: oneOf("customer", "deliverer", "partner", "admin"),
+  role,
   /** The partner that the user works for; only with the role `partner`. */
   partnerId: optional(uuid),
   /** The user cannot sign in until an operator restores the account. */

@@ -1,6 +1,19 @@
 import type { Context } from "moleculer";
 
-export type Role = "customer" | "deliverer" | "partner" | "admin";
+/** In ascending order of rights: a user with several roles at the identity provider acts in the last of them. */
+export const roles = ["customer", "deliverer", "partner", "support", "finance", "admin"] as const;
+export type Role = (typeof roles)[number];
+
+/**
+ * The people who operate the platform. `support` reads orders and refunds up to a limit; `finance` settles payments and
+ * exports; neither manages people or sees secrets. `admin` may do everything.
+ */
+export const operatorRoles = ["support", "finance", "admin"] as const satisfies readonly Role[];
+export type OperatorRole = (typeof operatorRoles)[number];
+
+export function isOperator(role: Role): role is OperatorRole {
+  return (operatorRoles as readonly Role[]).includes(role);
+}
 
 /**
  * The metadata of every call. Only the gateway writes it, for each request. It contains the caller's token, never the

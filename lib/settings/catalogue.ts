@@ -190,6 +190,12 @@ export const settingsCatalogue = {
     10_000,
     { fallback: 300 },
   ),
+  SUPPORT_REFUND_MAX_MINOR: integer(
+    "How much of one order the role support may refund in total, in minor units of the order's currency",
+    0,
+    1_000_000_000,
+    { fallback: 5_000 },
+  ),
   SEAL_SECRET: secret("Encrypts the secrets of banks, agents and webhooks at rest", [
     "identity",
     "orders",

@@ -1,5 +1,5 @@
 import { message } from "../../contracts/messages.ts";
-import type { Ctx } from "../../contracts/meta.ts";
+import { type Ctx, isOperator } from "../../contracts/meta.ts";
 import type { Transaction } from "../../lib/sql/database.ts";
 import { shorten } from "../../lib/text.ts";
 import { callerOf } from "../caller/caller.ts";
@@ -22,7 +22,7 @@ export async function audit(
   detail?: string,
 ): Promise<void> {
   const caller = callerOf(ctx);
-  if (caller.role !== "admin") return;
+  if (!isOperator(caller.role)) return;
   const ip = ctx.meta.clientIp?.slice(0, IP_MAX);
   const entry = message("audit.recorded", subject, {
     version: 1,

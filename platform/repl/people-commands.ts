@@ -1,16 +1,20 @@
 import { call, type Params, type Result } from "../../contracts/actions.ts";
+import { operatorRoles, roles } from "../../contracts/meta.ts";
 import { type Answer, type Command, type CommandCall, CommandError, idOf } from "./command.ts";
 import { facts, shortTime, table } from "./table.ts";
 
 /** The reason in the account, unless --reason gives one. The audit log contains the operator's id. */
 const BY_REPL = "By the console.";
 const EXAMPLE_ID = "0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30";
-const INVITED_ROLES = ["deliverer", "admin"] as const;
+const INVITED_ROLES = ["deliverer", ...operatorRoles] as const;
 
 type User = Result<"identity.user">["user"];
 
 /** The forms of the command `users`. Those with `destroys` need --yes. */
-const userForms: Record<string, Pick<Command, "run"> & { destroys?: (email: string) => string }> = {
+const userForms: Record<
+  string,
+  Pick<Command, "run"> & { destroys?: (email: string, command: CommandCall) => string }
+> = {
   show: {
     async run({ broker, args }) {
       const userId = idOf(args.who);
@@ -31,6 +35,16 @@ const userForms: Record<string, Pick<Command, "run"> & { destroys?: (email: stri
   restore: {
     run: async ({ broker, args }) =>
       stateAnswer(await call(broker, "identity.restoreUser", { userId: idOf(args.who) })),
+  },
+  role: {
+    destroys: (email, { args }) =>
+      `the present role of ${email}, who becomes ${args.email}, and all sessions`,
+    async run({ broker, args, given }) {
+      const role = roles.find((name) => name === args.email);
+      if (!role) throw new CommandError(`say "users role <id> ${roles.join("|")}"`);
+      const staff = role === "partner" && given.partner !== undefined && { partnerId: idOf(given.partner) };
+      return stateAnswer(await call(broker, "identity.setRole", { userId: idOf(args.who), role, ...staff }));
+    },
   },
   "remove-role": {
     destroys: (email) => `the role and the sessions of ${email}`,
@@ -66,14 +80,14 @@ const users: Command = {
     { name: "q", value: "words", description: "with these beginnings of name, address, phone" },
     { name: "role", value: "role", description: "of this role" },
     { name: "state", value: "state", description: "unconfirmed, active or suspended" },
-    { name: "partner", value: "id", description: "staff of this partner" },
+    { name: "partner", value: "id", description: "staff of this partner; with role: the partner" },
     { name: "reason", value: "text", description: "why the user is suspended" },
   ],
   async destroys(command) {
     const { destroys } = formOf(command) ?? {};
     if (!destroys) return undefined;
     const { user } = await call(command.broker, "identity.user", { userId: idOf(command.args.who) });
-    return destroys(user.email);
+    return destroys(user.email, command);
   },
   run(command) {
     const { q, role, state, partner } = command.given;

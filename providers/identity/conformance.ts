@@ -194,8 +194,8 @@ export function identityConformance(start: () => Promise<IdentityHarness>): void
       expect(caller).toEqual({ id: userId, sessionId: tokens.sessionId, role: "customer" });
     });
 
-    it("the tokens of an admin and a deliverer have their roles", async () => {
-      for (const role of ["admin", "deliverer"] as const) {
+    it("the tokens of operators and a deliverer have their roles", async () => {
+      for (const role of ["admin", "finance", "support", "deliverer"] as const) {
         const { tokens } = await signedIn({ grant: { role } });
         expect(callerFrom(await claimsOf(tokens.accessToken)).role).toBe(role);
       }

@@ -2,7 +2,13 @@ import type { KeycloakAnswer, KeycloakCalls } from "./keycloak-calls.ts";
 import { type Grant, IdentityError } from "./port.ts";
 
 /** The realm's groups, one for each role. A user without a group is a customer. See deploy/keycloak. */
-const GROUPS = { deliverer: "deliverers", partner: "partners", admin: "admins" } as const;
+const GROUPS = {
+  deliverer: "deliverers",
+  partner: "partners",
+  support: "support",
+  finance: "finance",
+  admin: "admins",
+} as const;
 const OUR_GROUPS: readonly string[] = Object.values(GROUPS);
 const MAX_GROUPS = 100;
 

@@ -25,6 +25,8 @@ export interface OrdersDependencies {
   courierOrdersMax: number;
   /** A deliverer within this distance of the partner or the customer is near. */
   courierNearMeters: number;
+  /** How much of one order the role support may refund in total, in minor units. */
+  supportRefundMaxMinor: number;
   /** How long the deliverer sees the customer after the end of the order. */
   deliveredVisibleMs: number;
   /** Makes the worker process due refunds now instead of at its next interval. */

@@ -98,6 +98,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     deliveryTokens: deliveryTokens(config.HANDOVER_SECRET),
     courierOrdersMax: config.COURIER_ORDERS_MAX,
     courierNearMeters: config.COURIER_NEAR_METERS,
+    supportRefundMaxMinor: config.SUPPORT_REFUND_MAX_MINOR,
     deliveredVisibleMs: config.DELIVERED_VISIBLE_MINUTES * 60_000,
     publicUrl: config.PUBLIC_URL,
     wakeRefunds: () => refunds.wake(),

@@ -3,7 +3,7 @@ import { Context } from "moleculer";
 import { type ActionName, actions } from "../../contracts/actions.ts";
 import { exampleOf } from "../../contracts/documentation.ts";
 import { type ErrorType, fail } from "../../contracts/errors.ts";
-import type { Ctx, Role } from "../../contracts/meta.ts";
+import { type Ctx, type Role, roles } from "../../contracts/meta.ts";
 import { queueOwners } from "../../contracts/operations.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
@@ -18,7 +18,7 @@ import { bodyOf, claimsFor, headersOf, pathOf } from "../support/operations.ts";
 import type { TestClaims } from "../support/tokens.ts";
 
 const endpoints = routes.map(endpointOf);
-const ROLES: Role[] = ["customer", "deliverer", "partner", "admin"];
+const ROLES: readonly Role[] = roles;
 const QUOTE_TTL_MS = 600_000;
 
 let gateway: TestGateway;

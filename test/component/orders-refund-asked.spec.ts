@@ -2,7 +2,7 @@ import { describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import { startMoodyBank } from "../support/moody-bank.ts";
-import { API_KEY, WEBHOOK_SECRET } from "../support/orders-service.ts";
+import { API_KEY, SUPPORT_REFUND_MAX_MINOR, WEBHOOK_SECRET } from "../support/orders-service.ts";
 import { refundStage } from "../support/refunds.ts";
 
 const stage = refundStage();
@@ -106,6 +106,28 @@ describe("orders.refund", () => {
     await stage.shop.settled();
     expect(await stage.refundsOf(order.orderId)).toHaveLength(1);
     expect(await stage.shop.get(order)).toMatchObject({ refunded: { amountMinor: 100 } });
+  });
+
+  it("by support, is done up to the limit and recorded; beyond it finance does it", async () => {
+    const order = await stage.shop.placed("paid");
+    const [support, finance] = (["support", "finance"] as const).map((role) => ({ id: newId(), role }));
+    const ask = (who: object | undefined, amountMinor: number) =>
+      stage.shop.as(who ?? {}, "orders.refund", {
+        ...{ orderId: order.orderId, amount: { amountMinor, currency: "EUR" }, reason: "Cold" },
+      });
+    await ask(support, SUPPORT_REFUND_MAX_MINOR);
+    await expect(ask(support, 1)).rejects.toMatchObject({ type: "REFUND_LIMIT", code: 403 });
+    await ask(finance, 1);
+    await eventually(async () =>
+      expect(await stage.shop.get(order)).toMatchObject({
+        refunded: { amountMinor: SUPPORT_REFUND_MAX_MINOR + 1 },
+      }),
+    );
+    const acts = await stage.shop.sql<{ actor: string }>(
+      "SELECT data ->> 'actorId' AS actor FROM outbox WHERE type = 'audit.recorded' AND subject = $1 ORDER BY id",
+      [order.orderId],
+    );
+    expect(acts.map(({ actor }) => actor)).toEqual([support?.id, finance?.id]);
   });
 
   it("of an unpaid order, in another currency, or by another role, is refused", async () => {

@@ -1,3 +1,4 @@
+import { operatorRoles } from "../../contracts/meta.ts";
 import { type Endpoint, endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 
@@ -17,7 +18,10 @@ const FINER: Record<string, readonly Sender[]> = {
   "POST /invitations": ["partner_admin"],
   "PATCH /partners/{partner_id}": ["partner", "partner_admin"],
 };
-const SIGNED_IN: readonly Sender[] = ["customer", "deliverer", "partner", "partner_admin", "admin"];
+const SIGNED_IN: readonly Sender[] = [
+  ...["customer", "deliverer", "partner", "partner_admin"],
+  ...operatorRoles,
+] as const;
 /**
  * The senders for which the resource does not exist, has another id, or was deleted by an earlier sender. No other
  * sender is answered 404.
@@ -27,9 +31,9 @@ const NOT_THERE: Record<string, readonly Sender[]> = {
   "POST /me/devices": SIGNED_IN,
   "GET /orders/{order_id}/proof": SIGNED_IN,
   "DELETE /partners/{partner_id}/products/{product_id}": ["partner_admin", "admin"],
-  "POST /payments/{receipt_id}/refund": ["admin"],
-  "POST /payments/{receipt_id}/assign": ["admin"],
-  "POST /refunds/{refund_id}/retry": ["admin"],
+  "POST /payments/{receipt_id}/refund": ["finance", "admin"],
+  "POST /payments/{receipt_id}/assign": ["finance", "admin"],
+  "POST /refunds/{refund_id}/retry": ["finance", "admin"],
   "POST /dead-letters/{dead_letter_id}/replay": ["admin"],
   "DELETE /dead-letters/{dead_letter_id}": ["admin"],
   "DELETE /users/{user_id}/sessions/{session_id}": ["admin"],
@@ -49,7 +53,10 @@ export const GIVING_AWAY = [
   "DELETE /sessions",
 ];
 /** `partner` is staff of a partner that is not its admin. */
-const SENDERS = ["nobody", "customer", "deliverer", "partner", "partner_admin", "admin"] as const;
+const SENDERS = [
+  ...(["nobody", "customer", "deliverer", "partner", "partner_admin"] as const),
+  ...operatorRoles,
+] as const;
 export type Sender = (typeof SENDERS)[number];
 export type SignedIn = Exclude<Sender, "nobody">;
 /** The words of the route tables that let a sender in. */
@@ -74,7 +81,7 @@ function belongsToSomebody({ route: { path, tag } }: Endpoint): boolean {
 export interface Cell {
   endpoint: Endpoint;
   sender: Sender;
-  /** The owner of the resource in the path. An admin may see all; public resources have no owner. */
+  /** The owner of the resource in the path. Operators may see all; public resources have no owner. */
   owner: "own" | "another's" | "nobody's";
   decided: keyof typeof verdicts;
 }
@@ -84,7 +91,9 @@ export const cells: readonly Cell[] = endpoints.flatMap((endpoint) =>
   SENDERS.flatMap((sender) => {
     const { access } = endpoint.route;
     const owners: Cell["owner"][] =
-      belongsToSomebody(endpoint) && sender !== "admin" ? ["another's", "own"] : ["nobody's"];
+      belongsToSomebody(endpoint) && !operatorRoles.some((role) => role === sender)
+        ? ["another's", "own"]
+        : ["nobody's"];
     return owners.map((owner): Cell => {
       const cell = (decided: Cell["decided"]) => ({ endpoint, sender, owner, decided });
       if (access === "public" || access === "signed") return cell(access);

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { operatorRoles } from "../../contracts/meta.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import { platformApart, type StartedPlatform } from "../support/platform.ts";
@@ -19,7 +20,7 @@ import {
 } from "./world.ts";
 
 /** It is said here so that whoever adds an operation sees how much is held to account. */
-const MATRIX_SIZE = 883;
+const MATRIX_SIZE = 1_109;
 
 let there: StartedPlatform;
 let api: Client;
@@ -39,7 +40,7 @@ beforeAll(async () => {
   api = await connect(async () => there);
   root = await admin(api);
   [shop, elsewhere] = await Promise.all([kitchen(api, root), kitchen(api, root)]);
-  const [courier, stranger, otherCourier, otherStaff, otherOwner, staff, owningStaff, operator] =
+  const [courier, stranger, otherCourier, otherStaff, otherOwner, staff, owningStaff, ...operators] =
     await Promise.all([
       invited(api, root, { role: "deliverer" }),
       customer(api),
@@ -48,8 +49,12 @@ beforeAll(async () => {
       invited(api, root, { role: "partner", partner_id: elsewhere.partnerId, partner_admin: true }),
       invited(api, root, { role: "partner", partner_id: shop.partnerId }),
       invited(api, root, { role: "partner", partner_id: shop.partnerId, partner_admin: true }),
-      invited(api, root, { role: "admin" }),
+      ...operatorRoles.map((role) => invited(api, root, { role })),
+      ...(["support", "finance"] as const).map((role) => invited(api, root, { role })),
     ]);
+  const [support, finance, operator, otherSupport, otherFinance] = operators as [
+    ...[Person, Person, Person, Person, Person],
+  ];
   owner = await customer(api);
   ({ order_id: orderId } = await carriedOrder(api, owner, shop, courier));
   insiders = {
@@ -57,14 +62,14 @@ beforeAll(async () => {
     deliverer: courier,
     partner: staff,
     partner_admin: owningStaff,
-    admin: operator,
+    ...{ support, finance, admin: operator },
   };
   strangers = {
     customer: stranger.token,
     deliverer: otherCourier.token,
     partner: otherStaff.token,
     partner_admin: otherOwner.token,
-    admin: root,
+    ...{ support: otherSupport.token, finance: otherFinance.token, admin: root },
   };
   known = {
     order_id: orderId,

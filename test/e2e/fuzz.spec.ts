@@ -33,14 +33,19 @@ beforeAll(async () => {
   api = await connect(async () => there);
   const root = await admin(api);
   shop = await kitchen(api, root);
-  const [me, courier, staff, operator] = await Promise.all([
+  const [me, courier, staff, support, finance, operator] = await Promise.all([
     customer(api),
     invited(api, root, { role: "deliverer" }),
     invited(api, root, { role: "partner", partner_id: shop.partnerId }),
+    invited(api, root, { role: "support" }),
+    invited(api, root, { role: "finance" }),
     // An operator of the test's own: what is sent here may well end the session of whoever sends it.
     invited(api, root, { role: "admin" }),
   ]);
-  tokens = { customer: me.token, deliverer: courier.token, partner: staff.token, admin: operator.token };
+  tokens = {
+    ...{ customer: me.token, deliverer: courier.token, partner: staff.token },
+    ...{ support: support.token, finance: finance.token, admin: operator.token },
+  };
 });
 afterAll(() => Promise.all([shop?.close(), there?.end("SIGTERM")]));
 

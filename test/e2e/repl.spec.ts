@@ -67,6 +67,7 @@ describe("the operator's console", () => {
       ["drop-dead-letters orders --before yesterday --yes", /^error: before: Must be a time in UTC/m],
       ["drop-dead-letters orders --partner 7 --yes", /^error: that is no id/m],
       ["users promote", /^error: say "users" or: show/m],
+      [`users role ${ABSENT} chef --yes`, /^error: there is none with this id/m],
       ["users --role chef", /^error: role: Must be one of: customer/m],
       ["drop-dead-letters --yes", /^error: usage: drop-dead-letters <service>/m],
       [`drop ${ABSENT}`, /^error: this destroys .*--yes/m],
@@ -108,16 +109,21 @@ describe("the operator's console", () => {
     expect(JSON.parse(list.stdout)).toEqual([expect.objectContaining({ id, state: "active" })]);
     const asked = await repl([`users suspend ${id}`]);
     expect(asked.stderr).toContain(`this destroys the sessions of ${email}`);
+    const unsure = await repl([`users role ${id} finance`]);
+    expect(unsure.stderr).toContain(`this destroys the present role of ${email}, who becomes finance`);
     const lines = [
       `users suspend ${id} --reason "Lost phone." --yes`,
       `users show ${id}`,
       `users restore ${id}`,
+      `users role ${id} support --yes`,
+      `users role ${id} customer --yes`,
       "users invite deliverer console-invited@staff.example",
       ...["users --limit 5", "couriers", "couriers on-duty", "partners", "invitations"],
     ];
     const { stdout, stderr, code } = await repl([], lines.join("\n"));
     expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
     expect(stdout).toContain(`${email} is suspended, customer.`);
+    expect(stdout).toContain(`${email} is active, support.`);
     expect(stdout).toContain(": Lost phone.");
     expect(stdout).toContain(`${email} is active, customer.`);
     for (const heading of [/^USER +ROLE +STATE +EMAIL$/m, /^PARTNER +STATE/m, /^INVITATION +ROLE/m])

@@ -1,3 +1,4 @@
+import type { OperatorRole } from "../../contracts/meta.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import type { Client } from "./client.ts";
@@ -121,7 +122,7 @@ export async function customer(
 export async function invited(
   api: Client,
   adminToken: string,
-  invitation: { role: "deliverer" | "partner" | "admin"; partner_id?: string; partner_admin?: boolean },
+  invitation: { role: "deliverer" | "partner" | OperatorRole; partner_id?: string; partner_admin?: boolean },
 ): Promise<Person> {
   const email = `${newId()}@staff.example`;
   await api.ok("POST /invitations", { token: adminToken, body: { email, ...invitation }, key: newId() });

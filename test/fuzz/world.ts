@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Role } from "../../contracts/meta.ts";
+import { type Role, roles } from "../../contracts/meta.ts";
 import { newId } from "../../lib/ids.ts";
 import type { Client } from "../e2e/client.ts";
 import {
@@ -20,7 +20,7 @@ import {
 } from "../e2e/world.ts";
 
 /** The senders: each role, and a sender without a sign-in. */
-export const senders = ["customer", "deliverer", "partner", "admin", "nobody"] as const;
+export const senders = [...roles, "nobody"] as const;
 export type Sender = (typeof senders)[number];
 
 /** The ids that generated requests may use, one real id for each placeholder, and the senders. */
@@ -38,14 +38,16 @@ export interface FuzzWorld {
 export async function fuzzWorld(api: Client): Promise<FuzzWorld> {
   const root = await admin(api);
   const shop = await kitchen(api, root);
-  const [me, courier, staff, operator] = await Promise.all([
+  const [me, courier, staff, support, finance, operator] = await Promise.all([
     customer(api),
     invited(api, root, { role: "deliverer" }),
     invited(api, root, { role: "partner", partner_id: shop.partnerId, partner_admin: true }),
+    invited(api, root, { role: "support" }),
+    invited(api, root, { role: "finance" }),
     // Not the first admin: what is sent here may well end the session of whoever sends it.
     invited(api, root, { role: "admin" }),
   ]);
-  const people = { customer: me, deliverer: courier, partner: staff, admin: operator };
+  const people = { customer: me, deliverer: courier, partner: staff, support, finance, admin: operator };
   const carried = await carriedOrder(api, me, shop, courier);
   await readyOrder(api, me, shop);
   const pending = await order(api, me, shop);

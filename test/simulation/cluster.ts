@@ -134,6 +134,7 @@ export class Cluster {
       deliveryTokens: HANDOVER,
       courierOrdersMax: 1_000,
       courierNearMeters: 300,
+      supportRefundMaxMinor: 0,
       deliveredVisibleMs: 3_600_000,
       wakeRefunds: () => refunds.wake(),
       publicUrl: "https://waybill.example",

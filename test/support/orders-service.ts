@@ -21,6 +21,7 @@ import { type TestClaims, testIdentity } from "./tokens.ts";
 /** Where nobody listens, and no name has to be looked up: the bank's own reports go astray, tests send theirs. */
 export const PUBLIC_URL_OF_TESTS = "http://127.0.0.1:9";
 export const API_KEY = "sk_test_orders";
+export const SUPPORT_REFUND_MAX_MINOR = 2_000;
 export const WEBHOOK_SECRET = `whsec_${randomBytes(32).toString("base64")}`;
 const webhook = new Webhook(WEBHOOK_SECRET);
 
@@ -104,6 +105,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
   edge.createService(watcher(live));
   const config = {
     ...ordersSettings(database.url),
+    SUPPORT_REFUND_MAX_MINOR,
     ...options.settings,
     ...(options.stripeUrl && { STRIPE_API_URL: options.stripeUrl }),
     DATA_DIR: `${process.env.WAYBILL_TEST_RUN}/${newId()}`,

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "@jest/globals";
-import { alert, alertFrequency, alertKinds, alertUrgency } from "../../contracts/alerts.ts";
+import { alert, alertAudience, alertFrequency, alertKinds, alertUrgency } from "../../contracts/alerts.ts";
 
 describe("an alert", () => {
   it("with any wording, is a message that can be sent and stored", () => {
@@ -45,6 +45,16 @@ describe("an alert", () => {
       ]);
     }
     expect(alertUrgency("a kind of another version")).toEqual({ bothChannels: true, deferrable: false });
+  });
+
+  it.each([
+    ["refund.failed", ["finance", "admin"]],
+    ["order.not_accepted", ["support", "admin"]],
+    ["handover.locked", ["support", "admin"]],
+    ["webhook.saturated", ["admin"]],
+    ["a kind of another version", ["admin"]],
+  ])("of the kind %s is sent to %j", (kind, roles) => {
+    expect(alertAudience(kind)).toEqual(roles);
   });
 
   it("of every kind, stands with its severity and concern in the page", () => {

@@ -1,5 +1,7 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "@jest/globals";
 import { callerFrom } from "../../contracts/claims.ts";
+import { roles } from "../../contracts/meta.ts";
 import { newId } from "../../lib/ids.ts";
 
 const [sub, sid, partnerId] = [newId(), newId(), newId()];
@@ -23,8 +25,18 @@ describe("callerFrom", () => {
     [["offline_access", "default-roles-waybill", "customer"], "customer"],
     [["customer", "deliverer"], "deliverer"],
     [["admin", "customer", "deliverer"], "admin"],
+    [["finance", "customer", "support"], "finance"],
+    [["support", "deliverer"], "support"],
   ])("of Keycloak's roles %j, takes %s", (roles, role) => {
     expect(keycloak(roles)).toEqual({ id: sub, sessionId: sid, role });
+  });
+
+  it("knows all roles of the realm, which has a group for each except the customer's", () => {
+    const realm = JSON.parse(readFileSync("deploy/keycloak/waybill-realm.json", "utf8"));
+    const named = realm.roles.realm.map(({ name }: { name: string }) => name);
+    expect(named).toEqual(expect.arrayContaining([...roles]));
+    const grouped = realm.groups.flatMap(({ realmRoles }: { realmRoles: string[] }) => realmRoles);
+    expect(["customer", ...grouped].toSorted()).toEqual([...roles].toSorted());
   });
 
   it("of Keycloak's staff, takes the named partner, and without one no staff", () => {

@@ -66,6 +66,19 @@ describe("receive", () => {
   });
 });
 
+describe("a refund with a limit", () => {
+  it("counts the refunds before it, so that several small ones do not pass the limit", () => {
+    const paid = pay(pending(), 2950, "p").next;
+    const { next } = refundCustomer(paid, euro(1500), "cold", NOW_MS, 2000);
+    expect(() => refundCustomer(next, euro(501), "cold", NOW_MS, 2000)).toThrow(
+      expect.objectContaining({ type: "REFUND_LIMIT" }),
+    );
+    expect(refundCustomer(next, euro(500), "cold", NOW_MS, 2000).refunds).toHaveLength(1);
+    expect(() => refundCustomer(paid, undefined, "all", NOW_MS, 2949)).toThrow();
+    expect(refundCustomer(next, undefined, "all", NOW_MS).refunds).toMatchObject([{ amount: euro(1450) }]);
+  });
+});
+
 describe("a refund over several payments", () => {
   it("uses the newest payment first, and of each at most its balance", () => {
     const paid = pay(pay(pay(pending(), 1000, "a").next, 1000, "b").next, 950, "c").next;

@@ -12,7 +12,7 @@ export interface paths {
         query?: {
           cursor?: string;
           limit?: number;
-          role?: "customer" | "deliverer" | "partner" | "admin";
+          role?: "customer" | "deliverer" | "partner" | "support" | "finance" | "admin";
           state?: "unconfirmed" | "active" | "suspended";
           partner_id?: string;
           q?: string;
@@ -32,7 +32,7 @@ export interface paths {
                 phone?: string;
                 birth_date?: string;
                 language: string;
-                role: "customer" | "deliverer" | "partner" | "admin";
+                role: "customer" | "deliverer" | "partner" | "support" | "finance" | "admin";
                 partner_id?: string;
                 partner_admin?: boolean;
                 email_confirmed: boolean;
@@ -334,7 +334,7 @@ export interface paths {
               items: {
                 id: string;
                 email: string;
-                role: "deliverer" | "partner" | "admin";
+                role: "deliverer" | "partner" | "support" | "finance" | "admin";
                 partner_id?: string;
                 partner_admin?: boolean;
                 state: "open" | "accepted" | "expired" | "withdrawn";
@@ -352,14 +352,14 @@ export interface paths {
       };
     };
     put?: never;
-    /** Invite a deliverer, a partner's staff or an admin. An admin invites anyone; a partner's admin invites staff of that partner. With `partner_admin` the staff have the rights of the partner's admins: change its name, fees and contact, its system's URL and secret, and invite staff. Only an operator gives this right. */
+    /** Invite a deliverer, a partner's staff or an operator. An admin invites anyone; a partner's admin invites staff of that partner. With `partner_admin` the staff have the rights of the partner's admins: change its name, fees and contact, its system's URL and secret, and invite staff. Only an operator gives this right. */
     post: {
       parameters: { path?: never; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: {
         content: {
           "application/json": {
             email: string;
-            role: "deliverer" | "partner" | "admin";
+            role: "deliverer" | "partner" | "support" | "finance" | "admin";
             partner_id?: string | null;
             partner_admin?: boolean | null;
           };
@@ -821,7 +821,7 @@ number is refused once an order has taken or given back pieces. To add pieces, o
     patch?: never;
   };
   "/orders": {
-    /** My orders. A customer's own, a partner's, a deliverer's, or all for an admin; the one confirmed last comes first. All filters can be combined. `q` is the number of an order, or beginnings of words of the customer's name and phone number; it is for admins and staff of a partner. */
+    /** My orders. A customer's own, a partner's, a deliverer's, or all for operators; the one confirmed last comes first. All filters can be combined. `q` is the number of an order, or beginnings of words of the customer's name and phone number; it is for operators and staff of a partner. */
     get: {
       parameters: {
         path?: never;
@@ -869,7 +869,7 @@ number is refused once an order has taken or given back pieces. To add pieces, o
     patch?: never;
   };
   "/orders.csv": {
-    /** Export orders as CSV. The rows of `GET /orders` with the same filters: all for an admin, the partner's own for its staff. `from` and `to`
+    /** Export orders as CSV. The rows of `GET /orders` with the same filters: all for operators, the partner's own for its staff. `from` and `to`
 are required and at most 92 days apart. A text that a spreadsheet would take for a formula begins with an
 apostrophe. A connection that breaks means that rows are missing. A user has one export at a time. */
     get: {
@@ -1532,7 +1532,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
                 phone?: string;
                 birth_date?: string;
                 language: string;
-                role: "customer" | "deliverer" | "partner" | "admin";
+                role: "customer" | "deliverer" | "partner" | "support" | "finance" | "admin";
                 partner_id?: string;
                 partner_admin?: boolean;
                 email_confirmed: boolean;
@@ -1581,7 +1581,7 @@ An operator cannot suspend the own account. */
               phone?: string;
               birth_date?: string;
               language: string;
-              role: "customer" | "deliverer" | "partner" | "admin";
+              role: "customer" | "deliverer" | "partner" | "support" | "finance" | "admin";
               partner_id?: string;
               partner_admin?: boolean;
               email_confirmed: boolean;
@@ -1619,7 +1619,7 @@ An operator cannot suspend the own account. */
               phone?: string;
               birth_date?: string;
               language: string;
-              role: "customer" | "deliverer" | "partner" | "admin";
+              role: "customer" | "deliverer" | "partner" | "support" | "finance" | "admin";
               partner_id?: string;
               partner_admin?: boolean;
               email_confirmed: boolean;
@@ -1647,7 +1647,7 @@ An operator cannot suspend the own account. */
       requestBody: {
         content: {
           "application/json": {
-            role: "customer" | "deliverer" | "partner" | "admin";
+            role: "customer" | "deliverer" | "partner" | "support" | "finance" | "admin";
             partner_id?: string | null;
             partner_admin?: boolean | null;
           };
@@ -1664,7 +1664,7 @@ An operator cannot suspend the own account. */
               phone?: string;
               birth_date?: string;
               language: string;
-              role: "customer" | "deliverer" | "partner" | "admin";
+              role: "customer" | "deliverer" | "partner" | "support" | "finance" | "admin";
               partner_id?: string;
               partner_admin?: boolean;
               email_confirmed: boolean;
@@ -1697,7 +1697,7 @@ An operator cannot suspend the own account. */
               phone?: string;
               birth_date?: string;
               language: string;
-              role: "customer" | "deliverer" | "partner" | "admin";
+              role: "customer" | "deliverer" | "partner" | "support" | "finance" | "admin";
               partner_id?: string;
               partner_admin?: boolean;
               email_confirmed: boolean;
@@ -1764,7 +1764,7 @@ An operator cannot suspend the own account. */
   "/orders/{order_id}/refund": {
     get?: never;
     put?: never;
-    /** Refund an order. Without an amount, the whole amount that was not refunded yet. */
+    /** Refund an order. Without an amount, the whole amount that was not refunded yet. The role support may refund up to a limit of each order, a setting. */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: {
@@ -2412,7 +2412,7 @@ export interface components {
       phone?: string;
       birth_date?: string;
       language: string;
-      role: "customer" | "deliverer" | "partner" | "admin";
+      role: "customer" | "deliverer" | "partner" | "support" | "finance" | "admin";
       partner_id?: string;
       partner_admin?: boolean;
       email_confirmed: boolean;

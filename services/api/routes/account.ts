@@ -151,7 +151,7 @@ export const accountRoutes = [
     success: 204,
   }),
   route("POST /invitations", "identity.invite", {
-    summary: "Invite a deliverer, a partner's staff or an admin",
+    summary: "Invite a deliverer, a partner's staff or an operator",
     description:
       "An admin invites anyone; a partner's admin invites staff of that partner. With `partner_admin` the staff have the rights of the partner's admins: change its name, fees and contact, its system's URL and secret, and invite staff. Only an operator gives this right.",
     access: ["admin", "partner_admin"],

@@ -1,4 +1,5 @@
 import { DROP_SCANNED_MAX } from "../../../contracts/dead-letters.ts";
+import { operatorRoles } from "../../../contracts/meta.ts";
 import { table } from "./route.ts";
 
 const route = table("Operations");
@@ -10,6 +11,9 @@ const bankSettings = {
 };
 
 const admin = { access: ["admin"], success: 200 } as const;
+const operators = { access: operatorRoles, success: 200 } as const;
+/** Those who settle money. */
+const finance = { access: ["finance", "admin"], success: 200 } as const;
 
 /** Operations for operators: scenario 10. */
 export const operationRoutes = [
@@ -26,34 +30,35 @@ export const operationRoutes = [
     example: { settings: bankSettings },
   }),
   route("POST /orders/{order_id}/refund", "orders.refund", {
-    ...admin,
+    ...operators,
     summary: "Refund an order",
-    description: "Without an amount, the whole amount that was not refunded yet.",
-    problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+    description:
+      "Without an amount, the whole amount that was not refunded yet. The role support may refund up to a limit of each order, a setting.",
+    problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED", "REFUND_LIMIT"],
   }),
   route("GET /payments/unmatched", "orders.listUnmatched", {
-    ...admin,
+    ...finance,
     summary: "Payments without a matching order",
     description: "That are not refunded yet; the newest first, each with its newest refund.",
   }),
   route("POST /payments/{receipt_id}/refund", "orders.refundPayment", {
-    ...admin,
+    ...finance,
     summary: "Refund a payment without a matching order",
     problems: ["PAYMENT_SETTLED"],
   }),
   route("POST /payments/{receipt_id}/assign", "orders.assignPayment", {
-    ...admin,
+    ...finance,
     summary: "Assign a payment to an order",
     description: "An order of the same bank and currency; the excess is refunded.",
     problems: ["PAYMENT_SETTLED", "ORDER_CHANGED"],
   }),
   route("POST /refunds/{refund_id}/retry", "orders.retryRefund", {
-    ...admin,
+    ...finance,
     summary: "Request a failed refund again",
     problems: ["PAYMENT_SETTLED", "ORDER_CHANGED"],
   }),
   route("GET /disputes", "orders.listDisputes", {
-    ...admin,
+    ...finance,
     summary: "Payments that customers dispute",
     description: "With their state at the bank, and whether it has taken the money.",
   }),
@@ -80,7 +85,7 @@ export const operationRoutes = [
     problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
   }),
   route("GET /orders/{order_id}/diagnosis", "orders.diagnosis", {
-    ...admin,
+    ...operators,
     summary: "Diagnosis of an order",
     description: "History, next deadline, undelivered messages, receipts and refunds in one answer.",
   }),

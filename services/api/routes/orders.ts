@@ -42,7 +42,7 @@ export const orderRoutes = [
   route("GET /orders", "orders.list", {
     summary: "My orders",
     description:
-      "A customer's own, a partner's, a deliverer's, or all for an admin; the one confirmed last comes first. All filters can be combined. `q` is the number of an order, or beginnings of words of the customer's name and phone number; it is for admins and staff of a partner.",
+      "A customer's own, a partner's, a deliverer's, or all for operators; the one confirmed last comes first. All filters can be combined. `q` is the number of an order, or beginnings of words of the customer's name and phone number; it is for operators and staff of a partner.",
     access: "any",
     success: 200,
     problems: ["FORBIDDEN", "TOO_MANY_MATCHES"],
@@ -51,11 +51,11 @@ export const orderRoutes = [
   route("GET /orders.csv", "api.ordersCsv", {
     summary: "Export orders as CSV",
     description: [
-      "The rows of `GET /orders` with the same filters: all for an admin, the partner's own for its staff. `from` and `to`",
+      "The rows of `GET /orders` with the same filters: all for operators, the partner's own for its staff. `from` and `to`",
       "are required and at most 92 days apart. A text that a spreadsheet would take for a formula begins with an",
       "apostrophe. A connection that breaks means that rows are missing. A user has one export at a time.",
     ].join("\n"),
-    access: ["admin", "partner"],
+    access: ["finance", "admin", "partner"],
     success: 200,
     content: "csv",
     problems: ["TOO_MANY_MATCHES"],

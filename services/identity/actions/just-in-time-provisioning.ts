@@ -8,7 +8,14 @@ import { profileById, saveNewProfile, setProfileGrant, takePushToken } from "../
 import { deviceMessage, userMessage } from "../use-cases/messages.ts";
 import { publishConfirmed } from "./sign-up.ts";
 
-const NAMES = { customer: "Customer", deliverer: "Deliverer", partner: "Partner", admin: "Admin" } as const;
+const NAMES = {
+  customer: "Customer",
+  deliverer: "Deliverer",
+  partner: "Partner",
+  support: "Support",
+  finance: "Finance",
+  admin: "Admin",
+} as const;
 
 /**
  * Brings the profile in line with an account that was created or changed at the provider itself, as in Keycloak's

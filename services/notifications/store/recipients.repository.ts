@@ -1,5 +1,5 @@
 import type { MessageData } from "../../../contracts/messages.ts";
-import type { Role } from "../../../contracts/meta.ts";
+import type { OperatorRole, Role } from "../../../contracts/meta.ts";
 import type { Preferences } from "../../../contracts/notifications.ts";
 import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
 
@@ -12,7 +12,7 @@ export interface Recipient {
   role: Role;
 }
 
-const ADMINS_MAX = 100;
+const OPERATORS_MAX = 100;
 /** How many of a partner's staff are notified of an order. */
 export const STAFF_MAX = 50;
 const COLUMNS = "user_id, email, first_name, language, role";
@@ -99,12 +99,14 @@ export async function recipientsWithStaff(
   };
 }
 
-/** The admins that are not suspended, at most 100. */
-export async function listAdmins(db: Db): Promise<Recipient[]> {
+/** The operators with these roles that are not suspended, at most 100. */
+export async function listOperators(db: Db, roles: readonly OperatorRole[]): Promise<Recipient[]> {
   return rows<Recipient>(
     db,
-    `SELECT ${COLUMNS} FROM recipients WHERE role = 'admin' AND NOT suspended ORDER BY user_id LIMIT ?`,
-    [ADMINS_MAX],
+    `SELECT ${COLUMNS} FROM recipients
+     WHERE role IN ('support', 'finance', 'admin') AND role = ANY(?::text[]) AND NOT suspended
+     ORDER BY user_id LIMIT ?`,
+    [roles, OPERATORS_MAX],
   );
 }
 

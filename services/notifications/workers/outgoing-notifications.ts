@@ -1,4 +1,4 @@
-import { alertFrequency, alertUrgency } from "../../../contracts/alerts.ts";
+import { alertAudience, alertFrequency, alertUrgency } from "../../../contracts/alerts.ts";
 import { type Message, mailAad } from "../../../contracts/messages.ts";
 import { decrypt, type EncryptionKeys } from "../../../lib/encryption.ts";
 import { derivedId } from "../../../lib/ids.ts";
@@ -22,7 +22,7 @@ import {
 import { customerOf, type NewNotification, type Reminder } from "../store/notifications.repository.ts";
 import {
   isErased,
-  listAdmins,
+  listOperators,
   type Recipient,
   recipientsOf,
   recipientsWithStaff,
@@ -109,22 +109,22 @@ export async function refundNotifications(
   return [isDeferrable("refund.completed:customer") ? { ...personal, deferrable: {} } : personal];
 }
 
-/** One notification for each admin. Repeated alerts have the same message id, see `alertIdOf`. */
+/** One notification for each operator whom the alert concerns. Repeated alerts have the same message id, see `alertIdOf`. */
 export async function alertNotifications(
   db: Db,
   overrides: TemplateOverrideLookup,
   message: Message<"alert.raised">,
 ): Promise<OutgoingNotification[]> {
   const { data } = message;
-  const admins = await listAdmins(db);
+  const operators = await listOperators(db, alertAudience(data.kind));
   const messageId = alertIdOf(message);
   const { bothChannels, deferrable } = alertUrgency(data.kind);
-  return admins.map((admin) => ({
+  return operators.map((operator) => ({
     ...personalNotification(
-      { messageId, addressee: admin.userId, userId: admin.userId, event: "alert.raised" },
-      (options) => renderAlert(data, admin.firstName, admin.language, options),
+      { messageId, addressee: operator.userId, userId: operator.userId, event: "alert.raised" },
+      (options) => renderAlert(data, operator.firstName, operator.language, options),
       overrides,
-      admin,
+      operator,
     ),
     ...(bothChannels && { bothChannels: true as const }),
     ...(deferrable && { deferrable: {} }),

@@ -97,7 +97,8 @@ export function banks({
       return found && { ...found, connect: () => connect(found) };
     },
     async list({ role }) {
-      if (role !== "admin") return { items: (await listBanks(postgres.db, true)).map((row) => viewOf(row)) };
+      if (role !== "admin" && role !== "finance")
+        return { items: (await listBanks(postgres.db, true)).map((row) => viewOf(row)) };
       const [rows, contacts] = await Promise.all([listBanks(postgres.db, false), bankContacts(postgres.db)]);
       const byBank = new Map(contacts.map((contact) => [contact.bankId, contact]));
       return { items: rows.map((row) => viewOf(row, byBank.get(row.id))) };

@@ -1,7 +1,7 @@
 import type { Params } from "../../../contracts/actions.ts";
 import { requirePostalCode } from "../../../contracts/addresses.ts";
 import { invalidField } from "../../../contracts/errors.ts";
-import type { Ctx } from "../../../contracts/meta.ts";
+import { type Ctx, operatorRoles } from "../../../contracts/meta.ts";
 import type { OrderView } from "../../../contracts/orders.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import { audit } from "../../../mixins/outbox/audit.ts";
@@ -52,16 +52,20 @@ export async function cancelOrder(
   return viewFor(caller, view, deps.deliveryTokens);
 }
 
-/** An operator refunds money. @throws VALIDATION_ERROR for too high an amount, ILLEGAL_TRANSITION if pending */
+/**
+ * An operator refunds money.
+ * @throws VALIDATION_ERROR for too high an amount, REFUND_LIMIT beyond what support may refund, ILLEGAL_TRANSITION if pending
+ */
 export function refundOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.refund">>): Promise<OrderView> {
-  const caller = callerOf(ctx, "admin");
+  const caller = callerOf(ctx, ...operatorRoles);
   const { amount, reason } = ctx.params;
+  const maxMinor = caller.role === "support" ? deps.supportRefundMaxMinor : undefined;
   return changeOrder(
     deps,
     ctx,
     "orders.refund",
     viewerOf(caller),
-    ({ order, nowMs }) => refundCustomer(order, amount, withAuthor(reason, caller.id), nowMs),
+    ({ order, nowMs }) => refundCustomer(order, amount, withAuthor(reason, caller.id), nowMs, maxMinor),
     viewOf,
   );
 }

@@ -9,7 +9,7 @@ export async function listDisputes(
   { postgres }: OrdersDependencies,
   ctx: Ctx<Params<"orders.listDisputes">>,
 ): Promise<Result<"orders.listDisputes">> {
-  callerOf(ctx, "admin");
+  callerOf(ctx, "finance", "admin");
   const { cursor, limit } = ctx.params;
   return pageOf(
     (rowLimit) => disputesBefore(postgres.db, { before: beforeOf(cursor), limit: rowLimit }),

@@ -1,6 +1,6 @@
 import type { Params, Result } from "../../../contracts/actions.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
-import type { Caller, Ctx } from "../../../contracts/meta.ts";
+import { type Caller, type Ctx, isOperator, operatorRoles } from "../../../contracts/meta.ts";
 import type { OrderStatus, OrderView } from "../../../contracts/orders.ts";
 import { momentOf } from "../../../lib/clock.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
@@ -129,7 +129,7 @@ function timeOf(field: string, text: string | undefined): string | undefined {
 
 /** The orders that a search finds. Only those who see the customer in every order may search by the customer's name. */
 async function matchesOf(db: Db, { role, partnerId }: Caller, q: string): Promise<string[]> {
-  if (role !== "admin" && !(role === "partner" && partnerId)) throw fail("FORBIDDEN");
+  if (!isOperator(role) && !(role === "partner" && partnerId)) throw fail("FORBIDDEN");
   const ids = await matchingOrders(db, q, partnerId);
   if (ids.length > MATCHES_MAX)
     throw fail(
@@ -197,7 +197,7 @@ export async function diagnose(
   consumer: Pick<Consumer, "undelivered">,
   ctx: Ctx<Params<"orders.diagnosis">>,
 ): Promise<Result<"orders.diagnosis">> {
-  callerOf(ctx, "admin");
+  callerOf(ctx, ...operatorRoles);
   const { orderId } = ctx.params;
   const order = await readableOrder({ postgres }, ctx);
   const [history, receipts, refunds, disputes, undelivered, nowMs, reconciliation, partnerNotice, [problem]] =
@@ -253,7 +253,7 @@ export async function listStuck(
   { postgres }: OrdersDependencies,
   ctx: Ctx<Params<"orders.stuck">>,
 ): Promise<Result<"orders.stuck">> {
-  callerOf(ctx, "admin");
+  callerOf(ctx, ...operatorRoles);
   const found = await stuckOrders(postgres.db, DEADLINE_LATE_MS, ctx.params.limit ?? LIST_LIMIT_DEFAULT);
   const problems = await deadlineProblems(
     postgres.db,

@@ -37,7 +37,7 @@ export async function listUnmatched(
   { postgres }: OrdersDependencies,
   ctx: Ctx<Params<"orders.listUnmatched">>,
 ): Promise<Result<"orders.listUnmatched">> {
-  callerOf(ctx, "admin");
+  callerOf(ctx, "finance", "admin");
   const { cursor, limit } = ctx.params;
   return pageOf(
     (rowLimit) => unmatchedPayments(postgres.db, { before: beforeOf(cursor), limit: rowLimit }),
@@ -54,7 +54,7 @@ export function refundPayment(
   deps: OrdersDependencies,
   ctx: Ctx<Params<"orders.refundPayment">>,
 ): Promise<RefundView> {
-  const caller = callerOf(ctx, "admin");
+  const caller = callerOf(ctx, "finance", "admin");
   const { receiptId, reason } = ctx.params;
   return idempotent(deps.postgres, ctx, "orders.refundPayment", async (trx) => {
     const payment = requireUnsettled(await lockReceipt(trx, receiptId));
@@ -79,7 +79,7 @@ export function assignPayment(
   deps: OrdersDependencies,
   ctx: Ctx<Params<"orders.assignPayment">>,
 ): Promise<OrderView> {
-  callerOf(ctx, "admin");
+  callerOf(ctx, "finance", "admin");
   const { receiptId, orderId, reason } = ctx.params;
   return retryOnConflict(deps, orderId, () =>
     idempotent(deps.postgres, ctx, "orders.assignPayment", async (trx) => {
@@ -111,7 +111,7 @@ export async function retryRefund(
   deps: OrdersDependencies,
   ctx: Ctx<Params<"orders.retryRefund">>,
 ): Promise<RefundView> {
-  const caller = callerOf(ctx, "admin");
+  const caller = callerOf(ctx, "finance", "admin");
   const { refundId, reason } = ctx.params;
   return retryOnConflict(deps, refundId, (locked) =>
     idempotent(deps.postgres, ctx, "orders.retryRefund", async (trx) => {

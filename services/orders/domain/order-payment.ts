@@ -64,6 +64,7 @@ export function refundCustomer(
   amount: Money | undefined,
   reason: string,
   nowMs: number,
+  maxMinor = Number.POSITIVE_INFINITY,
 ): Decision {
   if (order.status === "pending") {
     throw fail("ILLEGAL_TRANSITION", "The order still waits for its payment: cancel it instead.");
@@ -76,6 +77,8 @@ export function refundCustomer(
   if (amountMinor === 0 || amountMinor > balanceMinor) {
     throw invalidField("amount.amountMinor", "max", `Between 1 and ${balanceMinor} can be refunded.`);
   }
+  // Counted with the refunds before it, so that several small ones do not pass the limit.
+  if (order.refundedMinor + order.refundPendingMinor + amountMinor > maxMinor) throw fail("REFUND_LIMIT");
   // The new refund replaces the same amount of failed refunds.
   const refundFailedMinor = Math.max(0, order.refundFailedMinor - amountMinor);
   return refundWithMessages({ ...order, refundFailedMinor }, amountMinor, reason, "platform", nowMs);

@@ -1,7 +1,7 @@
 import type { Params, Result } from "../../../contracts/actions.ts";
 import { requirePostalCode } from "../../../contracts/addresses.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
-import type { Ctx } from "../../../contracts/meta.ts";
+import { type Ctx, isOperator } from "../../../contracts/meta.ts";
 import type { Partner } from "../../../contracts/partners.ts";
 import { isEmptyChange } from "../../../lib/changes.ts";
 import { isoTime, momentOf } from "../../../lib/clock.ts";
@@ -23,7 +23,7 @@ import {
 } from "../store/partners.repository.ts";
 import { announcePartner } from "../use-cases/announce-partner.ts";
 import { partnerView, partnerViewFor } from "../use-cases/views.ts";
-import { managerOf, manages, noSuchPartner, onlyItsAdmin } from "./access.ts";
+import { managerOf, noSuchPartner, onlyItsAdmin } from "./access.ts";
 import { afterOf, pageOf } from "./pages.ts";
 import { refuseBadUrl } from "./webhook-url.ts";
 
@@ -42,7 +42,7 @@ export async function list(
   const caller = callerOf(ctx);
   const { limit = DEFAULT_PAGE_SIZE, cursor } = ctx.params;
   const found = await listPartners(postgres.db, {
-    publicOnly: caller.role !== "admin" && caller.role !== "partner",
+    publicOnly: !isOperator(caller.role) && caller.role !== "partner",
     id: caller.partnerId,
     afterId: afterOf(cursor, 1)?.[0],
     limit: limit + 1,
@@ -65,7 +65,7 @@ export async function get(
   if (!partner) throw noSuchPartner();
   const shown =
     caller.role === "partner" ? caller.partnerId === partner.id : partner.enabled && partner.verified;
-  if (!shown && !manages(caller, partner.id)) throw noSuchPartner();
+  if (!shown && !isOperator(caller.role)) throw noSuchPartner();
   return partnerViewFor(caller, partner, clock.now());
 }
 

@@ -1,0 +1,4 @@
+import { roles } from "./meta.ts";
+import { oneOf } from "./schema.ts";
+
+export const role = oneOf(...roles);
