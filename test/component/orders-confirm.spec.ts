@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/glo
 import { fail } from "../../contracts/errors.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
+import { filesOfConfirm, filesThatRan } from "../support/files-that-ran.ts";
 import { sampleQuote } from "../support/orders.ts";
 import { type OrdersHarness, PUBLIC_URL_OF_TESTS, startOrders } from "../support/orders-service.ts";
 import { recordSchemaChecks } from "../support/schema-checks.ts";
@@ -68,6 +69,13 @@ describe("orders.confirm", () => {
       fee: quote.fee,
       expiresAt: confirmation.payBy,
     });
+  });
+
+  it("runs the files that docs/architecture.md names", async () => {
+    const folder = "services/orders/";
+    // The workers, which run at any time, have further ones.
+    const ran = await filesThatRan(folder, () => shop.confirmed());
+    expect(ran).toEqual(expect.arrayContaining(filesOfConfirm(folder)));
   });
 
   it("is checked by a schema once, as is its reservation by Partners", async () => {
