@@ -1,4 +1,6 @@
 import type { ServerResponse } from "node:http";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from "@jest/globals";
 import { ApiError, answered, type OrderEvent, waybill } from "@waybill/client";
 import { newId } from "../../lib/ids.ts";
@@ -9,6 +11,9 @@ const orderId = newId();
 const path = { order_id: orderId };
 const operation = `GET /orders/${orderId}/events`;
 const TIMEOUT_MS = 200;
+
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
 
 let server: ClientServer;
 beforeAll(async () => {
@@ -137,14 +142,43 @@ describe("the typed client, with images,", () => {
   });
 });
 
-it("the typed client, with an answer whose body never ends, ends at its time limit", async () => {
+describe("the typed client, with an answer whose body never ends, also after a garbage collection,", () => {
   const answer: Answer = (response) => {
     response.writeHead(200, { "Content-Type": "application/json" }).write('{"items":');
   };
-  // On a busy machine the head may be late too, which is another error.
-  await eventually(async () => {
+  /** Collects when the head has arrived and the client reads the body. `read` resolves after that. */
+  const collecting = () => {
+    const { promise: read, resolve } = Promise.withResolvers<void>();
+    const fetchThenCollect = async (request: Request) => {
+      const response = await fetch(request);
+      setImmediate(() => {
+        collectGarbage();
+        setImmediate(() => resolve(collectGarbage()));
+      });
+      return response;
+    };
+    return { fetch: fetchThenCollect as typeof fetch, read };
+  };
+
+  it("ends at its time limit", async () => {
+    // On a busy machine the head may be late too, which is another error.
+    await eventually(async () => {
+      server.planned.push(answer);
+      const options = { url: server.url, timeoutMs: TIMEOUT_MS, tries: 1, fetch: collecting().fetch };
+      await expect(waybill(options).GET("/products")).rejects.toMatchObject({ name: "TimeoutError" });
+    });
+  });
+
+  it("ends when its caller aborts it", async () => {
     server.planned.push(answer);
-    const asking = waybill({ url: server.url, timeoutMs: TIMEOUT_MS, tries: 1 }).GET("/products");
-    await expect(asking).rejects.toMatchObject({ name: "TimeoutError" });
+    const { fetch, read } = collecting();
+    const abort = new AbortController();
+    const api = waybill({ url: server.url, timeoutMs: 3_600_000, fetch });
+    const refused = expect(api.GET("/products", { signal: abort.signal })).rejects.toMatchObject({
+      name: "AbortError",
+    });
+    await read;
+    abort.abort();
+    await refused;
   });
 });

@@ -19,6 +19,13 @@ type Repeatable =
   | "never";
 
 /**
+ * The requests of an answer, for as long as its body exists. Node passes an abort on only to requests that are still
+ * reachable, and after the head nothing else refers to them: without this, a garbage collection would disable the time
+ * limit and the caller's signal.
+ */
+const requestsOf = new WeakMap<object, Request[]>();
+
+/**
  * A fetch that gives up after a time, and that repeats a request while the platform says that it is busy, where a
  * repetition does no harm. It waits as long as `Retry-After` says. The time limit holds for the whole answer, and for
  * the head of a stream.
@@ -40,7 +47,9 @@ export function retryingFetch(
     // The timer still runs after the body was read; it must not keep a Node process alive.
     (timer as { unref?(): void }).unref?.();
     try {
-      const response = await fetch(new Request(request.clone(), { signal: ending.signal }));
+      const sent = new Request(request.clone(), { signal: ending.signal });
+      const response = await fetch(sent);
+      if (response.body) requestsOf.set(response.body, [request, sent]);
       if (isStream(response)) clearTimeout(timer);
       return response;
     } catch (error) {
