@@ -341,7 +341,11 @@ export const ordersActions = {
   "orders.track": action(object({ token: text(200) }), tracking, { idempotent: true }),
 
   "orders.refund": action(object({ ...orderId, amount: optional(positiveMoney), reason }), order),
-  "orders.reassign": action(object({ ...orderId, delivererId: optional(uuid), reason }), order),
+  /** `courier`: words that begin words of the name, the address or the phone number of one courier, in place of the id. */
+  "orders.reassign": action(
+    object({ ...orderId, delivererId: optional(uuid), courier: optional(text(100, 3)), reason }),
+    order,
+  ),
   "orders.override": action(object({ ...orderId, to: orderStatus, reason }), order),
   "orders.diagnosis": action(object(orderId), diagnosis, { idempotent: true }),
   "orders.stuck": action(object({ limit: paging.limit }), object({ items: listOf(order) }), {

@@ -184,6 +184,11 @@ export const settingsCatalogue = {
     1_000,
     { fallback: 20 },
   ),
+  COURIER_SEES_PHONE: choice(
+    "When a deliverer sees the customer's phone number, to call",
+    ["delivering", "never"],
+    { fallback: "delivering" },
+  ),
   COURIER_NEAR_METERS: integer(
     "Within this distance a deliverer is near the partner, or near the customer",
     50,

@@ -1,5 +1,6 @@
 import { call, type Params, type Result } from "../../contracts/actions.ts";
 import { operatorRoles, roles } from "../../contracts/meta.ts";
+import { isId } from "../../lib/ids.ts";
 import { type Answer, type Command, type CommandCall, CommandError, idOf } from "./command.ts";
 import { facts, shortTime, table } from "./table.ts";
 
@@ -118,6 +119,22 @@ const couriers: Command = {
   },
 };
 
+const assign: Command = {
+  usage: "assign <order> <courier>",
+  about: "Assigns an order to a courier, by id or by words of the name",
+  example: `assign ${EXAMPLE_ID} "carl c"`,
+  options: [{ name: "reason", value: "text", description: "for the history of the order" }],
+  async run({ broker, args, given }) {
+    const { courier = "" } = args;
+    const found = await call(broker, "orders.reassign", {
+      orderId: idOf(args.order),
+      ...(isId(courier) ? { delivererId: courier } : { courier }),
+      reason: given.reason ?? BY_REPL,
+    });
+    return { json: found, text: `The order is ${found.status}, with the courier ${found.delivererId}.` };
+  },
+};
+
 const partners: Command = {
   usage: "partners",
   about: "Lists the partners, and whether they take orders",
@@ -212,4 +229,4 @@ function userText(
   );
 }
 
-export const peopleCommands: readonly Command[] = [users, couriers, partners, invitations];
+export const peopleCommands: readonly Command[] = [users, couriers, assign, partners, invitations];

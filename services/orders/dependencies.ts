@@ -27,6 +27,8 @@ export interface OrdersDependencies {
   courierNearMeters: number;
   /** How much of one order the role support may refund in total, in minor units. */
   supportRefundMaxMinor: number;
+  /** Whether a deliverer sees the customer's phone number during the delivery. */
+  courierSeesPhone: boolean;
   /** How long the deliverer sees the customer after the end of the order. */
   deliveredVisibleMs: number;
   /** Makes the worker process due refunds now instead of at its next interval. */

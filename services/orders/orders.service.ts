@@ -14,7 +14,7 @@ import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { pruning } from "../../mixins/pruning/pruning.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { MessageBus } from "../../providers/message-bus/index.ts";
-import { photoExists, requireDeliverer } from "./actions/access.ts";
+import { givenDeliverer, photoExists, requireDeliverer } from "./actions/access.ts";
 import { banks, createBank, updateBank } from "./actions/banks.ts";
 import * as byHand from "./actions/by-hand.ts";
 import { checkoutGate } from "./actions/checkout-gate.ts";
@@ -97,6 +97,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     }),
     deliveryTokens: deliveryTokens(config.HANDOVER_SECRET),
     courierOrdersMax: config.COURIER_ORDERS_MAX,
+    courierSeesPhone: config.COURIER_SEES_PHONE === "delivering",
     courierNearMeters: config.COURIER_NEAR_METERS,
     supportRefundMaxMinor: config.SUPPORT_REFUND_MAX_MINOR,
     deliveredVisibleMs: config.DELIVERED_VISIBLE_MINUTES * 60_000,
@@ -245,8 +246,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
 
       refund: implement("orders.refund", (ctx) => commands.refundOrder(deps, ctx)),
       reassign: implement("orders.reassign", async (ctx) => {
-        await requireDeliverer(ctx, ctx.params.delivererId, "delivererId");
-        return commands.reassignOrder(deps, ctx);
+        return commands.reassignOrder(deps, ctx, await givenDeliverer(ctx));
       }),
       override: implement("orders.override", (ctx) => commands.overrideOrder(deps, ctx)),
       diagnosis: implement("orders.diagnosis", (ctx) => queries.diagnose(deps, inbox, ctx)),

@@ -375,6 +375,51 @@ describe("orders.release and orders.fail", () => {
   });
 });
 
+describe("orders.reassign by the name of a courier", () => {
+  it("assigns a ready order or one under way to the one courier who is meant, also beyond the orders at once", async () => {
+    const [bert, berta] = [deliverer(), deliverer()];
+    for (const [{ id }, firstName] of [
+      [bert, "Bert"],
+      [berta, "Berta"],
+    ] as const) {
+      shop.named.push({
+        ...{
+          id,
+          firstName,
+          lastName: "Kurz",
+          email: `${id}@couriers.example`,
+          language: "en",
+          role: "deliverer",
+        },
+        ...{ state: "active", emailConfirmed: true, version: 1, createdAt: isoTime(Date.now()) },
+      });
+    }
+    await shop.as(shop.admin, "orders.setCourierCapacity", { courierId: berta.id, ordersAtOnce: 1 });
+    await shop.as(berta, "orders.assign", { orderId: (await shop.placed("ready")).orderId });
+    const reassign = (orderId: string, more: object) =>
+      shop.as(shop.admin, "orders.reassign", { orderId, reason: "Nearer", ...more });
+    for (const state of ["ready", "delivering"] as const) {
+      const { orderId } = await shop.placed(state);
+      const given = await reassign(orderId, { courier: "berta" });
+      expect(given).toMatchObject({ status: "delivering", delivererId: berta.id });
+      for (const [more, rule] of [
+        [{ courier: "Bert" }, "ambiguous"],
+        [{ courier: "Nobody" }, "unknown"],
+        [{ courier: "berta", delivererId: bert.id }, "exclusive"],
+      ] as const) {
+        await expect(reassign(orderId, more)).rejects.toMatchObject({
+          ...{ type: "VALIDATION_ERROR", data: { errors: [{ field: "courier", rule }] } },
+        });
+      }
+      const steps = await shop.steps(orderId);
+      expect(steps.slice(-2)).toEqual([
+        `order.${state === "ready" ? "ready" : "released"}`,
+        "order.assigned",
+      ]);
+    }
+  });
+});
+
 describe("compatibility with version 0.1", () => {
   const key = () => ({ key: newId(), bodyHash: "d".repeat(64) });
 

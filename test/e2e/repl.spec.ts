@@ -118,7 +118,7 @@ describe("the operator's console", () => {
       `users role ${id} support --yes`,
       `users role ${id} customer --yes`,
       "users invite deliverer console-invited@staff.example",
-      ...["users --limit 5", "couriers", "couriers on-duty", "partners", "invitations"],
+      ...["users --limit 5", "help assign", "couriers", "couriers on-duty", "partners", "invitations"],
     ];
     const { stdout, stderr, code } = await repl([], lines.join("\n"));
     expect({ stderr, code }).toEqual({ stderr: "", code: 0 });

@@ -135,6 +135,7 @@ export class Cluster {
       courierOrdersMax: 1_000,
       courierNearMeters: 300,
       supportRefundMaxMinor: 0,
+      courierSeesPhone: true,
       deliveredVisibleMs: 3_600_000,
       wakeRefunds: () => refunds.wake(),
       publicUrl: "https://waybill.example",

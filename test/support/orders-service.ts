@@ -239,6 +239,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
     edge,
     orders,
     strangers: identity.strangers,
+    named: identity.named,
     url: database.url,
     bankId,
     bankUrl: bank.url,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import type { Caller } from "../../contracts/meta.ts";
+import { type OrderStatus, orderStatus } from "../../contracts/orders.ts";
 import { newId } from "../../lib/ids.ts";
 import { deliveryTokens } from "../../services/orders/actions/delivery-tokens.ts";
 import { viewFor, viewOf } from "../../services/orders/actions/views.ts";
@@ -14,8 +15,13 @@ const actor = { kind: "customer", name: customerId } as const;
 const customer = { id: customerId, name: "Ada Byron", phone: "+41790000000" };
 const order = confirm(quote, customer, newId(), actor, nowMs).next;
 const view = { ...viewOf({ ...order, delivererId }), checkoutUrl: "https://bank.example/1" };
-const shownTo = (role: Caller["role"], id: string, isPast: boolean) =>
-  viewFor({ role, id, sessionId: newId() } as Caller, view, tokens, isPast);
+const shownTo = (role: Caller["role"], id: string, isPast: boolean, courierSeesPhone = true, of = view) =>
+  viewFor(
+    { role, id, sessionId: newId() } as Caller,
+    of,
+    { deliveryTokens: tokens, courierSeesPhone },
+    isPast,
+  );
 
 describe.each([false, true])("an order that ended long ago: %p,", (isPast) => {
   it("shows its customer everything with PIN and tracking token", () => {
@@ -45,6 +51,22 @@ describe.each([false, true])("an order that ended long ago: %p,", (isPast) => {
   it("shows its own deliverer the customer while it lasts, and then what the pool shows", () => {
     const { checkoutUrl: _, ...rest } = view;
     const own = shownTo("deliverer", delivererId, isPast);
-    expect(own).toEqual(isPast ? shownTo("deliverer", newId(), true) : rest);
+    const { phone: _phone, ...withoutPhone } = customer;
+    expect(own).toEqual(isPast ? shownTo("deliverer", newId(), true) : { ...rest, customer: withoutPhone });
+  });
+});
+
+describe("the customer's phone number", () => {
+  const phoneIn = (status: OrderStatus, courierSeesPhone: boolean) =>
+    shownTo("deliverer", delivererId, false, courierSeesPhone, { ...view, status }).customer.phone;
+
+  it("is shown to the deliverer during the delivery only, and never with the setting never", () => {
+    for (const status of orderStatus.values) {
+      expect([status, phoneIn(status, true)]).toEqual([
+        status,
+        status === "delivering" ? customer.phone : undefined,
+      ]);
+      expect([status, phoneIn(status, false)]).toEqual([status, undefined]);
+    }
   });
 });

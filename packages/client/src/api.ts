@@ -1850,10 +1850,16 @@ An operator cannot suspend the own account. */
   "/orders/{order_id}/reassign": {
     get?: never;
     put?: never;
-    /** Assign an order to another deliverer, or release it into the pool */
+    /** Assign an order to a courier, or release it into the pool. `deliverer_id` is the id of a courier; `courier` has words of the name, the address or the phone number instead, which
+have to find one active courier. Without both the order goes into the pool. An operator may assign more orders to a
+courier than the courier may take. */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
-      requestBody: { content: { "application/json": { deliverer_id?: string | null; reason: string } } };
+      requestBody: {
+        content: {
+          "application/json": { deliverer_id?: string | null; courier?: string | null; reason: string };
+        };
+      };
       responses: { 200: { content: { "application/json": Schemas["Order"] } }; default: Refusal };
     };
     delete?: never;

@@ -64,7 +64,13 @@ export const operationRoutes = [
   }),
   route("POST /orders/{order_id}/reassign", "orders.reassign", {
     ...admin,
-    summary: "Assign an order to another deliverer, or release it into the pool",
+    summary: "Assign an order to a courier, or release it into the pool",
+    description: [
+      "`deliverer_id` is the id of a courier; `courier` has words of the name, the address or the phone number instead, which",
+      "have to find one active courier. Without both the order goes into the pool. An operator may assign more orders to a",
+      "courier than the courier may take.",
+    ].join("\n"),
+    example: { courier: undefined },
     problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
   }),
   route("GET /couriers", "orders.couriers", {

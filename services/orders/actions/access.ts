@@ -1,6 +1,7 @@
 import { call, type Params } from "../../../contracts/actions.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
 import { type Caller, type Ctx, isOperator } from "../../../contracts/meta.ts";
+import { shorten } from "../../../lib/text.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import { partOfRequestTimeout } from "../../../mixins/retry-deadline/request-timeout.ts";
 import type { Actor } from "../domain/order-model.ts";
@@ -10,6 +11,8 @@ import { actorInTrace } from "../use-cases/order-trace.ts";
 
 /** Short enough to leave time for the order's own transaction. */
 const LOOKUP_TIMEOUT_MS = 500;
+/** The most couriers that the refusal of an ambiguous name lists. */
+const NAMESAKES_MAX = 5;
 
 /** The orders that a caller may change, if the operation is for the caller's role at all. @throws FORBIDDEN for staff without a partner */
 export function viewerOf(caller: Caller): Viewer {
@@ -82,6 +85,33 @@ export async function requireDeliverer(
     "Users cannot be looked up now.",
   );
   if (role !== "deliverer") throw invalidField(field, "deliverer", "This is no deliverer.");
+}
+
+/**
+ * The deliverer of a reassignment, given by id or by name.
+ * @returns undefined if none is given
+ * @throws VALIDATION_ERROR if no active deliverer is meant, or several are; SERVICE_UNAVAILABLE if Identity does not answer
+ */
+export async function givenDeliverer(ctx: Ctx<Params<"orders.reassign">>): Promise<string | undefined> {
+  const { delivererId, courier } = ctx.params;
+  if (courier === undefined) {
+    await requireDeliverer(ctx, delivererId, "delivererId");
+    return delivererId;
+  }
+  callerOf(ctx, "admin");
+  if (delivererId !== undefined)
+    throw invalidField("courier", "exclusive", "Give an id or a name, not both.");
+  const filter = { role: "deliverer", state: "active", q: courier, limit: NAMESAKES_MAX } as const;
+  const timeout = partOfRequestTimeout(ctx.broker, LOOKUP_TIMEOUT_MS);
+  const { items } = await lookUp(
+    call(ctx, "identity.users", filter, { timeout }),
+    "Users cannot be looked up now.",
+  );
+  const [found, ...others] = items;
+  if (!found) throw invalidField("courier", "unknown", "No active courier has this name.");
+  if (others.length === 0) return found.id;
+  const names = items.map(({ firstName, lastName, email }) => `${firstName} ${lastName} <${email}>`);
+  throw invalidField("courier", "ambiguous", shorten(`Write more of the name: ${names.join(", ")}`, 500));
 }
 
 /** The names of users by id, on behalf of an operator. Empty while Identity does not answer. */

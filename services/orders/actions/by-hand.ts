@@ -82,7 +82,7 @@ async function report(
     ({ order, nowMs }) => applyPartnerReport(order, reportAt(nowMs), actor, nowMs),
     viewOf,
   );
-  return viewFor(caller, view, deps.deliveryTokens);
+  return viewFor(caller, view, deps);
 }
 
 type ReadyTime = Pick<Params<"orders.accept">, "readyInMinutes" | "readyAt">;

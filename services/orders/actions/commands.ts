@@ -31,7 +31,7 @@ export async function updateOrder(
     ({ order, nowMs }) => edit(order, ctx.params, nowMs),
     viewOf,
   );
-  return viewFor(caller, view, deps.deliveryTokens);
+  return viewFor(caller, view, deps);
 }
 
 /** Customers, partner staff and operators cancel in the states that `moves` allows. @throws ORDER_NOT_CANCELLABLE */
@@ -49,7 +49,7 @@ export async function cancelOrder(
     ({ order, nowMs }) => cancel(order, actor, nowMs, ctx.params.reason),
     viewOf,
   );
-  return viewFor(caller, view, deps.deliveryTokens);
+  return viewFor(caller, view, deps);
 }
 
 /**
@@ -88,14 +88,18 @@ export function overrideOrder(
   );
 }
 
-/** Releases an order into the pool or assigns it to another deliverer. @throws ILLEGAL_TRANSITION, NOT_FOUND */
+/**
+ * Releases an order into the pool or assigns it to another deliverer, also beyond the number of orders at once.
+ * @throws ILLEGAL_TRANSITION, NOT_FOUND
+ */
 export function reassignOrder(
   deps: OrdersDependencies,
   ctx: Ctx<Params<"orders.reassign">>,
+  delivererId = ctx.params.delivererId,
 ): Promise<OrderView> {
   const caller = callerOf(ctx, "admin");
   const actor = actorOf(caller);
-  const { orderId, delivererId, reason } = ctx.params;
+  const { orderId, reason } = ctx.params;
   return retryOnConflict(deps, orderId, (locked) =>
     idempotent(deps.postgres, ctx, "orders.reassign", async (trx) => {
       const { order, nowMs } = await loadOrder(trx, orderId, viewerOf(caller), locked);

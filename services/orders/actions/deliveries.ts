@@ -59,7 +59,7 @@ export function assignOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.as
       }
       return decision;
     },
-    (order) => viewFor(caller, viewOf(order), deps.deliveryTokens),
+    (order) => viewFor(caller, viewOf(order), deps),
   );
 }
 
@@ -76,7 +76,7 @@ export function releaseOrder(
     RELEASE_KEYS,
     caller as Deliverer,
     ({ order, nowMs }) => release(order, actor, nowMs, ctx.params.reason),
-    (order) => viewFor(caller, viewOf(order), deps.deliveryTokens),
+    (order) => viewFor(caller, viewOf(order), deps),
   );
 }
 
@@ -96,7 +96,7 @@ export function pickUpOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.pi
       const codeIsRight = code === order.number || code === deps.deliveryTokens.pickupCodeOf(orderId);
       return pickUp(own, codeIsRight, actor, nowMs);
     },
-    (order) => viewFor(caller, viewOf(order), deps.deliveryTokens),
+    (order) => viewFor(caller, viewOf(order), deps),
   );
 }
 
@@ -110,7 +110,7 @@ export function failOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.fail
     "orders.fail",
     caller as Deliverer,
     ({ order, nowMs }) => failDelivery(requireDelivererOf(order, caller), actor, nowMs, ctx.params.reason),
-    (order) => viewFor(caller, viewOf(order), deps.deliveryTokens),
+    (order) => viewFor(caller, viewOf(order), deps),
   );
 }
 
@@ -141,7 +141,7 @@ export async function deliverOrder(
     caller as Deliverer,
     decide,
     (order, { refused }) => ({
-      view: viewFor(caller, viewOf(order), deps.deliveryTokens),
+      view: viewFor(caller, viewOf(order), deps),
       refused,
       failures: order.handoverFailures,
     }),

@@ -50,7 +50,7 @@ const DEADLINE_LATE_MS = 60_000;
 export async function getOrder(deps: ReadDependencies, ctx: Ctx<Params<"orders.get">>): Promise<OrderView> {
   const caller = callerOf(ctx);
   const order = await shownOrder(deps, ctx);
-  const own = viewFor(caller, viewOf(order), deps.deliveryTokens, isPast(deps, order));
+  const own = viewFor(caller, viewOf(order), deps, isPast(deps, order));
   const view = withPickupCode(caller, own, order, deps.deliveryTokens);
   // A deleted customer cannot give the PIN to the deliverer, so an operator does.
   const isCustomerDeleted =
@@ -102,7 +102,7 @@ export async function listOwnOrders(
         : listOrders(postgres.db, owner, { before, limit: rowLimit }),
     limit,
     (order) => {
-      const view = viewFor(caller, viewOf(order), deliveryTokens, isPast(deps, order));
+      const view = viewFor(caller, viewOf(order), deps, isPast(deps, order));
       return withPickupCode(caller, view, order, deliveryTokens);
     },
   );

@@ -1,7 +1,7 @@
 import { type Caller, isOperator } from "../../../contracts/meta.ts";
 import type { OrderView } from "../../../contracts/orders.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
-import type { DeliveryTokens } from "../dependencies.ts";
+import type { DeliveryTokens, OrdersDependencies } from "../dependencies.ts";
 import type { ShownOrder } from "../store/shown-orders.repository.ts";
 
 /** The order without secrets. */
@@ -42,13 +42,13 @@ const ANONYMOUS_NAME = "Customer";
 /**
  * The order as this caller may see it. Only this function adds the customer's secrets (PIN and tracking token), so that
  * no stored answer contains them; the customer gets them in any role. A deliverer sees the customer's data only while
- * the order is assigned to this deliverer.
+ * the order is assigned to this deliverer, and the phone number only during the delivery, if the setting allows it.
  * @param isPast whether the order ended so long ago that its deliverer may no longer see the customer
  */
 export function viewFor(
   caller: Caller,
   view: OrderView,
-  deliveryTokens: DeliveryTokens,
+  { deliveryTokens, courierSeesPhone }: Pick<OrdersDependencies, "deliveryTokens" | "courierSeesPhone">,
   isPast = false,
 ): OrderView {
   if (caller.id === view.customer.id) {
@@ -57,8 +57,12 @@ export function viewFor(
   }
   if (caller.role === "customer" || isOperator(caller.role)) return view;
   const { checkoutUrl: _, ...shown } = view;
-  const isDeliverer = view.delivererId === caller.id;
-  if (caller.role === "partner" || (isDeliverer && !isPast)) return shown;
+  if (caller.role === "partner") return shown;
+  if (view.delivererId === caller.id && !isPast) {
+    if (courierSeesPhone && view.status === "delivering") return shown;
+    const { phone: _phone, ...customer } = view.customer;
+    return { ...shown, customer };
+  }
   const { note: __, ...rest } = shown;
   const { city, country } = view.address;
   return {
