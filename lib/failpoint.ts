@@ -14,6 +14,7 @@ export type Failpoint =
   | "consumer.performed"
   | "consumer.committed"
   | "idempotency.claimed"
+  | "idempotency.finishing"
   | "idempotency.stored"
   | "transaction.ending"
   | "transaction.ended"

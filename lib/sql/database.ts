@@ -73,6 +73,12 @@ export async function affected(db: Db, sql: string, bindings: Bindings = []): Pr
   return result.rowCount as number;
 }
 
+/** A statement that changes rows, with named bindings: a part of a larger statement, for example in a WITH query. */
+export interface Write {
+  sql: string;
+  bindings: Readonly<Record<string, unknown>>;
+}
+
 /** The reason of an error, as text for an operator. */
 export function reasonOf(error: unknown): string {
   return (error as { message?: string } | undefined)?.message ?? String(error);

@@ -1,4 +1,4 @@
-import { affected, type Db, deleteOldest, row } from "../../lib/sql/database.ts";
+import { affected, type Db, deleteOldest, row, type Write } from "../../lib/sql/database.ts";
 
 /** An Idempotency-Key of one user for one action, with the hash of the request body. */
 export interface RequestKey {
@@ -69,16 +69,31 @@ export async function claimKey(db: Db, key: RequestKey, token: string, leaseMs: 
   return count === 1;
 }
 
-/** Stores the answer and ends the lease. Returns false when the lease has expired and another request has the key. */
-export async function finishKey(trx: Db, key: RequestKey, token: string, answer: unknown): Promise<boolean> {
+/**
+ * Stores the answer and ends the lease. @returns false when the lease has expired and another request has the key
+ * @param effect a write that is a part of the same statement. It is made also when the lease has expired
+ */
+export async function finishKey(
+  db: Db,
+  key: RequestKey,
+  token: string,
+  answer: unknown,
+  effect?: Write,
+): Promise<boolean> {
   const count = await affected(
-    trx,
-    `UPDATE idempotency_keys SET answer = CAST(:answer AS json), lease_token = NULL, lease_until = NULL,
+    db,
+    `${effect ? `WITH effect AS (${effect.sql})` : ""}
+     UPDATE idempotency_keys SET answer = CAST(:answer AS json), lease_token = NULL, lease_until = NULL,
        updated_at = now()
      WHERE user_id = :userId AND scope = :scope AND key = :key AND lease_token = :token`,
-    { ...key, token, answer: JSON.stringify({ value: answer }) },
+    { ...effect?.bindings, ...key, token, answer: JSON.stringify({ value: answer }) },
   );
   return count === 1;
+}
+
+/** Makes the effect of `finishKey` where a request has no key. */
+export async function writeEffect(db: Db, { sql, bindings }: Write): Promise<void> {
+  await affected(db, sql, bindings);
 }
 
 /** Deletes a key whose work failed, so that a retry does not wait for the end of the lease. */

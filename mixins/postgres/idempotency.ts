@@ -2,7 +2,7 @@ import { fail } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import { newId } from "../../lib/ids.ts";
-import type { Transaction } from "../../lib/sql/database.ts";
+import type { Db, Transaction, Write } from "../../lib/sql/database.ts";
 import { callerOf } from "../caller/caller.ts";
 import {
   claimKey,
@@ -13,6 +13,7 @@ import {
   type StoredKey,
   storeAnswer,
   tryLock,
+  writeEffect,
 } from "./idempotency.repository.ts";
 import type { Postgres } from "./postgres.mixin.ts";
 
@@ -46,8 +47,12 @@ export async function idempotent<T>(
   });
 }
 
-/** Stores the answer in the last transaction of the work and returns it. @throws IDEMPOTENCY_IN_FLIGHT after a lost lease */
-export type Finish<T> = (trx: Transaction, answer: T) => Promise<T>;
+/**
+ * Stores the answer in the last transaction of the work and returns it. @throws IDEMPOTENCY_IN_FLIGHT after a lost lease
+ * @param effect a write in the same statement. With it `db` need not be a transaction, if the effect is harmless after a
+ *   lost lease
+ */
+export type Finish<T> = (db: Db, answer: T, effect?: Write) => Promise<T>;
 
 /**
  * The same for work that calls an external system between two transactions. The key is claimed first, under a lease of 15
@@ -63,7 +68,12 @@ export async function idempotentLeased<T>(
   work: (finish: Finish<T>) => Promise<T>,
 ): Promise<T> {
   const key = keyOf(ctx, scope);
-  if (!key) return work(async (_trx, answer) => answer);
+  if (!key) {
+    return work(async (db, answer, effect) => {
+      if (effect) await writeEffect(db, effect);
+      return answer;
+    });
+  }
   const token = newId();
   if (!(await claimKey(postgres.db, key, token, LEASE_MS))) {
     const stored = await findKey(postgres.db, key);
@@ -72,8 +82,9 @@ export async function idempotentLeased<T>(
   }
   failpoint("idempotency.claimed");
   try {
-    return await work(async (trx, result) => {
-      if (!(await finishKey(trx, key, token, result))) throw fail("IDEMPOTENCY_IN_FLIGHT");
+    return await work(async (db, result, effect) => {
+      failpoint("idempotency.finishing");
+      if (!(await finishKey(db, key, token, result, effect))) throw fail("IDEMPOTENCY_IN_FLIGHT");
       failpoint("idempotency.stored");
       return result;
     });

@@ -18,8 +18,7 @@ const LONG_FORM = Boolean(process.env.NIGHTLY);
 /** Further places between the claim and the answer's commit; each costs a process. */
 const inBetween = [
   { point: "transaction.ending:2", orders: 0 },
-  { point: "idempotency.stored", orders: 1 },
-  { point: "transaction.ending:3", orders: 1 },
+  { point: "idempotency.finishing", orders: 1 },
 ];
 /** Of a lease's time, what is really waited; the rest is taken off it. All of it in the long form. */
 const WAITED_SECONDS = LONG_FORM ? LEASE_SECONDS : 0.5;
@@ -124,7 +123,7 @@ describe("orders.confirm under one Idempotency-Key", () => {
 
   it("with its process killed by SIGKILL after the commit, answers a repeat at once", async () => {
     const { ask, quote, who, params, key } = confirmation();
-    expect(await endOf({ who, params, key }, "transaction.ended:3")).toBe("SIGKILL");
+    expect(await endOf({ who, params, key }, "idempotency.stored")).toBe("SIGKILL");
     const [kept] = await shop.sql<{ answer: { value: Answer } }>(
       "SELECT answer FROM idempotency_keys WHERE key = $1",
       [key.key],

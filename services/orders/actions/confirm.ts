@@ -2,7 +2,6 @@ import { call, type Params, type Result } from "../../../contracts/actions.ts";
 import { fail } from "../../../contracts/errors.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import type { Quote } from "../../../contracts/partners.ts";
-import { failpoint } from "../../../lib/failpoint.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import { shortenLine } from "../../../lib/text.ts";
 import { currentTraceparent } from "../../../lib/tracing/index.ts";
@@ -18,9 +17,11 @@ import {
   findOrder,
   insertOrder,
   NUMBER_KEY,
+  type NumberForOrder,
   nowAndNumber,
-  saveCheckoutUrl,
+  savingCheckoutUrl,
 } from "../store/orders.repository.ts";
+import { commitWithMessages } from "../store/unit-of-work.ts";
 import { actorInTrace } from "../use-cases/order-trace.ts";
 
 /** The time limit of a confirmation in this service. The gateway's own limit for a request is longer. */
@@ -45,7 +46,16 @@ export async function confirmOrder(deps: OrdersDependencies, ctx: ConfirmContext
   if (customer.id !== callerOf(ctx, "customer").id) {
     throw fail("FORBIDDEN", "An order is confirmed by its own customer.");
   }
-  return answerConfirmation(deps, ctx, quote.checkId, bankId, (bank) => createOrder(deps, ctx, bank));
+  const candidates = numberCandidates(quote.checkId);
+  const findNumber = () => nowAndNumber(deps.postgres.db, quote.partner.id, candidates, quote.checkId);
+  let started: NumberForOrder | undefined;
+  return answerConfirmation(deps, ctx, quote.checkId, bankId, {
+    async isKnown() {
+      started = await findNumber();
+      return started.isKnown;
+    },
+    create: async (bank) => createOrder(deps, ctx, bank, started ?? (await findNumber()), findNumber),
+  });
 }
 
 /**
@@ -63,14 +73,17 @@ export async function reopenCheckout(
 
 /**
  * Finds the order of a check or creates it, and opens its checkout unless it is open already.
- * @param create returns undefined if a concurrent confirmation created the order. Absent: the order must exist
+ * @param creation `create` returns undefined if a concurrent confirmation created the order. Absent: the order must exist
  */
 async function answerConfirmation(
   deps: OrdersDependencies,
   ctx: Ctx<unknown>,
   checkId: string,
   bankId: string,
-  create?: (bank: RegisteredBank | undefined) => Promise<Order | undefined>,
+  creation?: {
+    isKnown: () => Promise<boolean>;
+    create: (bank: RegisteredBank | undefined) => Promise<Order | undefined>;
+  },
 ): Promise<Confirmation> {
   const deadlineMs = Date.now() + partOfRequestTimeout(ctx.broker, TIMEOUT_MS);
   const customerId = callerOf(ctx, "customer").id;
@@ -78,22 +91,24 @@ async function answerConfirmation(
   const findExisting = () => findConfirmedOrder(deps, customerId, checkId, bankId);
 
   return idempotentLeased<Confirmation>(deps.postgres, ctx, "orders.confirm", async (finish) => {
-    const [bank, existing] = await Promise.all([deps.banks.find(bankId), findExisting()]);
-    if (!existing && !create) throw fail("CHECK_EXPIRED", "Make a new check.");
+    const isNew = creation && !(await creation.isKnown());
+    const [bank, existing] = await Promise.all([deps.banks.find(bankId), isNew ? undefined : findExisting()]);
+    if (!existing && !creation) throw fail("CHECK_EXPIRED", "Make a new check.");
 
     const answer = async () => {
-      const order = existing ?? (await create?.(bank)) ?? (await findExisting());
+      const order = existing ?? (await creation?.create(bank)) ?? (await findExisting());
       // The id belongs to the order of another customer, which must stay unknown.
       if (!order) throw fail("NOT_FOUND", "There is no such check.");
       const timeoutMs = Math.max(CHECKOUT_TIMEOUT_MIN_MS, deadlineMs - Date.now());
       const { checkoutUrl, reference }: Checkout = order.checkoutUrl
         ? { checkoutUrl: order.checkoutUrl }
         : await openCheckout(deps, ctx, order, bank, callbackUrl, timeoutMs);
-      return deps.postgres.transact(async (trx) => {
-        if (!order.checkoutUrl) await saveCheckoutUrl(trx, order.id, checkoutUrl, reference);
-        const { id: orderId, number, status, payBy } = order;
-        return finish(trx, omitUndefined({ orderId, number, status, checkoutUrl, callbackUrl, payBy }));
-      });
+      const { id: orderId, number, status, payBy } = order;
+      return finish(
+        deps.postgres.db,
+        omitUndefined({ orderId, number, status, checkoutUrl, callbackUrl, payBy }),
+        order.checkoutUrl ? undefined : savingCheckoutUrl(orderId, checkoutUrl, reference),
+      );
     };
     return existing?.checkoutUrl ? answer() : deps.checkouts.run(bankId, answer);
   });
@@ -117,15 +132,15 @@ async function findConfirmedOrder(
  * @throws BANK_INACTIVE, CHECK_EXPIRED, and the errors of partners.reserve
  */
 async function createOrder(
-  { postgres, outbox }: OrdersDependencies,
+  deps: OrdersDependencies,
   ctx: ConfirmContext,
   bank: RegisteredBank | undefined,
+  started: NumberForOrder,
+  findNumber: () => Promise<NumberForOrder>,
 ): Promise<Order | undefined> {
   const { bankId, quote, customer } = ctx.params;
   if (!bank?.active) throw fail("BANK_INACTIVE");
   const actor: Actor = actorInTrace("customer", customer.id);
-  const candidates = numberCandidates(quote.checkId);
-  const started = await nowAndNumber(postgres.db, quote.partner.id, candidates);
   const decide = (partner: Quote["partner"], number = started.number) =>
     confirm({ ...quote, partner }, customer, bankId, actor, started.nowMs, number);
   const expected = decide(quote.partner).next; // throws before anything is reserved
@@ -142,13 +157,9 @@ async function createOrder(
     { timeout: partOfRequestTimeout(ctx.broker, RESERVE_TIMEOUT_MS), retries: 0 },
   );
   const save = async (decision: Decision) => {
-    const stored = Promise.withResolvers<void>();
-    const messages = outbox.rowsFor(stored.promise, decision.messages);
-    // One statement, which is its own transaction.
-    failpoint("transaction.ending");
-    const isNew = await insertOrder(postgres.db, decision, messages, currentTraceparent());
-    failpoint("transaction.ended");
-    stored.resolve();
+    const isNew = await commitWithMessages(deps, decision.messages, (rows) =>
+      insertOrder(deps.postgres.db, decision, rows, currentTraceparent()),
+    );
     return isNew ? decision.next : undefined;
   };
   let { number } = started;
@@ -157,7 +168,7 @@ async function createOrder(
       return await save(decide(partner, number));
     } catch (error) {
       if (attempt === NUMBER_ATTEMPTS || !isNumberTaken(error)) throw error;
-      ({ number } = await nowAndNumber(postgres.db, quote.partner.id, candidates));
+      ({ number } = await findNumber());
     }
   }
 }

@@ -1,7 +1,7 @@
 import type { PartnerCallback } from "../../../contracts/partners.ts";
 import type { Position } from "../../../contracts/shared.ts";
 import { newId } from "../../../lib/ids.ts";
-import { affected, type Db, row } from "../../../lib/sql/database.ts";
+import { affected, type Db, row, type Write } from "../../../lib/sql/database.ts";
 import { insertOfMessages } from "../../../mixins/outbox/outbox.repository.ts";
 import type { Decision, Order, Receipt } from "../domain/order-model.ts";
 import { nextPollAt, pollAfterPayment } from "../domain/order-reconciliation.ts";
@@ -158,6 +158,7 @@ export async function insertOrder(
 /**
  * Saves a decision if the order still has the state and version that the decision was based on.
  * @param messages the rows of the outbox. A decision without a transition does not store them
+ * @param inserts named inserts that select from `saved`, the row of the changed order. Only for decisions with a transition
  * @returns false if the order has changed meanwhile: nothing was saved
  */
 export async function saveOrder(
@@ -165,6 +166,7 @@ export async function saveOrder(
   before: Order,
   decision: Decision,
   messages: string,
+  inserts?: Write,
 ): Promise<boolean> {
   const { next, transition } = decision;
   const poll = pollAfterPayment(decision);
@@ -218,11 +220,12 @@ export async function saveOrder(
   const count = await affected(
     trx,
     `WITH saved AS (${update} RETURNING id, version),
-     said AS (${insertOfMessages("saved")})
+     said AS (${insertOfMessages("saved")})${inserts ? `, ${inserts.sql}` : ""}
      INSERT INTO order_transitions (id, order_id, version, type, from_status, to_status, actor, reason, trace_id,
        created_at)
      SELECT :transitionId, id, version, :type, :from, :to, :actor, :transitionReason, :traceId, :updatedAt FROM saved`,
     {
+      ...inserts?.bindings,
       ...bindings,
       messages,
       transitionId: newId(),
@@ -238,14 +241,12 @@ export async function saveOrder(
 }
 
 /** Saves the checkout's URL unless there is one already: concurrent confirmations must give the same answer. */
-export async function saveCheckoutUrl(
-  trx: Db,
-  id: string,
-  checkoutUrl: string,
-  reference?: string,
-): Promise<void> {
-  const sql = "UPDATE orders SET checkout_url = ?, checkout_ref = ? WHERE id = ? AND checkout_url IS NULL";
-  await affected(trx, sql, [checkoutUrl, reference ?? null, id]);
+export function savingCheckoutUrl(orderId: string, checkoutUrl: string, reference?: string): Write {
+  return {
+    sql: `UPDATE orders SET checkout_url = :checkoutUrl, checkout_ref = :reference
+      WHERE id = :orderId AND checkout_url IS NULL`,
+    bindings: { orderId, checkoutUrl, reference: reference ?? null },
+  };
 }
 
 export async function findPosition(
@@ -293,8 +294,14 @@ export { ORDER as ORDER_SELECT };
 /** The unique index of order numbers. */
 export const NUMBER_KEY = "orders_number_key";
 
+export interface NumberForOrder {
+  nowMs: number;
+  isKnown: boolean;
+  number?: string;
+}
+
 /**
- * The database's clock, and the first of these numbers that no order of the partner has had for a day. The index of
+ * The database's clock, whether the order exists already, and the first of these numbers that no order of the partner has had for a day. The index of
  * numbers is unique for a UTC day, so a day of the partner's own never has a number twice. `IS FALSE` prevents a join with
  * all orders of the partner.
  * @returns no number if all candidates are taken
@@ -303,18 +310,20 @@ export async function nowAndNumber(
   db: Db,
   partnerId: string,
   candidates: readonly string[],
-): Promise<{ nowMs: number; number?: string }> {
-  const found = await row<{ now: string; number?: string }>(
+  orderId: string,
+): Promise<NumberForOrder> {
+  const found = await row<Omit<NumberForOrder, "nowMs"> & { now: string }>(
     db,
-    `SELECT clock_timestamp() AS now,
+    `SELECT clock_timestamp() AS now, EXISTS (SELECT FROM orders WHERE id = ?) AS is_known,
        (SELECT c.number FROM unnest(?::text[]) WITH ORDINALITY AS c(number, place)
         WHERE (EXISTS (SELECT 1 FROM orders o WHERE o.number = c.number AND o.partner_id = ?
           AND o.created_at > now() - interval '1 day')) IS FALSE
         ORDER BY c.place LIMIT 1) AS number`,
-    [candidates, partnerId],
+    [orderId, candidates, partnerId],
   );
-  const { now, number } = found as { now: string; number?: string };
-  return { nowMs: Date.parse(now), ...(number !== undefined && { number }) };
+  if (!found) throw new Error("the database gave no row");
+  const { now, ...rest } = found;
+  return { nowMs: Date.parse(now), ...rest };
 }
 
 /** The database's clock, in milliseconds of Unix time. All deadlines use this clock. */

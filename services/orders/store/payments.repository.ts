@@ -1,6 +1,6 @@
 import type { refundState } from "../../../contracts/payments.ts";
 import type { Infer } from "../../../contracts/schema.ts";
-import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
+import { affected, type Db, row, rows, type Write } from "../../../lib/sql/database.ts";
 import { type Lease, leasedQueue } from "../../../lib/sql/leased-queue.ts";
 import type { Bearer, Outcome, Payment, Refund } from "../domain/order-model.ts";
 
@@ -26,8 +26,6 @@ export async function insertEvent(
   event: StoredEvent,
   orderId?: string,
 ): Promise<"new" | "known" | "mismatch"> {
-  // PostgreSQL cannot store a NUL, and every verified event must be stored. The hash is that of the original body.
-  const storable = event.body.replaceAll("\0", "\u{fffd}");
   const count = await affected(
     trx,
     `WITH locked AS (
@@ -35,7 +33,7 @@ export async function insertEvent(
      INSERT INTO payment_events (bank_id, event_id, body_hash, body, kind, payment_id)
      SELECT :bankId, :eventId, :bodyHash, :body, :kind, :paymentId FROM (SELECT count(*) FROM locked) AS l
      ON CONFLICT (bank_id, event_id) DO NOTHING`,
-    { ...event, body: storable, paymentId: event.paymentId ?? null, orderId: orderId ?? null },
+    { ...event, body: storable(event.body), paymentId: event.paymentId ?? null, orderId: orderId ?? null },
   );
   if (count === 1) return "new";
   const known = await row<{ bodyHash: string }>(
@@ -46,6 +44,35 @@ export async function insertEvent(
   return known?.bodyHash === event.bodyHash ? "known" : "mismatch";
 }
 
+/**
+ * The event and the receipt of a payment, as inserts of `saveOrder`. The statement fails with the code 23505 if the event or
+ * the payment is stored already.
+ */
+export function insertsOfPayment(event: StoredEvent, receipt: NewReceipt): Write {
+  const { amount, ...rest } = receipt;
+  return {
+    sql: `event AS (
+       INSERT INTO payment_events (bank_id, event_id, body_hash, body, kind, payment_id)
+       SELECT :bankId, :eventId, :bodyHash, :body, :kind, :paymentId FROM saved),
+     receipt AS (
+       INSERT INTO payment_receipts (id, bank_id, payment_id, event_id, order_id, stated_order, amount_minor, currency,
+         outcome)
+       SELECT :receiptId, :bankId, :paymentId, :eventId, saved.id, :statedOrder, :amountMinor, :paidCurrency, :outcome
+       FROM saved)`,
+    bindings: {
+      ...{ bankId: event.bankId, eventId: event.eventId, bodyHash: event.bodyHash, kind: event.kind },
+      ...{ body: storable(event.body), paymentId: rest.paymentId, receiptId: rest.id },
+      ...{ statedOrder: rest.statedOrder, outcome: rest.outcome },
+      ...{ amountMinor: amount.amountMinor, paidCurrency: amount.currency },
+    },
+  };
+}
+
+/** PostgreSQL cannot store a NUL, and every verified event must be stored. The hash is that of the original body. */
+function storable(body: string): string {
+  return body.replaceAll("\0", "\u{fffd}");
+}
+
 /** Marks an event that cannot be applied. */
 export async function markEventUnusable(trx: Db, bankId: string, eventId: string): Promise<void> {
   const sql =
@@ -53,13 +80,17 @@ export async function markEventUnusable(trx: Db, bankId: string, eventId: string
   await affected(trx, sql, [bankId, eventId]);
 }
 
+export type NewReceipt = Payment & {
+  id: string;
+  orderId?: string | undefined;
+  statedOrder: string;
+  outcome: Outcome;
+};
+
 /** Inserts a payment. @returns false if it is stored already, from any event */
 export async function insertReceipt(
   trx: Db,
-  {
-    amount: { amountMinor, currency },
-    ...receipt
-  }: Payment & { id: string; orderId?: string | undefined; statedOrder: string; outcome: Outcome },
+  { amount: { amountMinor, currency }, ...receipt }: NewReceipt,
 ): Promise<boolean> {
   const count = await affected(
     trx,

@@ -8,18 +8,23 @@ import type { OrdersDependencies } from "../dependencies.ts";
 import { paymentMessage, refundRequested } from "../domain/order-messages.ts";
 import type { Order, Payment, Refund } from "../domain/order-model.ts";
 import { applyPayment, canCount } from "../domain/order-payment.ts";
-import { findOrder, type LoadedOrder } from "../store/orders.repository.ts";
+import { findOrder, type LoadedOrder, saveOrder } from "../store/orders.repository.ts";
 import {
   findReceipt,
   insertEvent,
   insertReceipt,
   insertRefunds,
+  insertsOfPayment,
   markEventUnusable,
+  type StoredEvent,
 } from "../store/payments.repository.ts";
-import { retryOnConflict, saveDecision } from "../store/unit-of-work.ts";
+import { commitWithMessages, retryOnConflict, saveDecision } from "../store/unit-of-work.ts";
 import { recordDispute } from "./dispute-reports.ts";
 import { actorInTrace, inOrderTrace } from "./order-trace.ts";
 import { recordRefundReport } from "./refund-settlement.ts";
+
+/** PostgreSQL's code for a value that a unique index holds already. */
+const UNIQUE_VIOLATION = "23505";
 
 /**
  * Records an event of a bank, from a callback or a poll, and applies its effect once, in one transaction.
@@ -40,8 +45,11 @@ export async function recordBankEvent(
   const about = verdict.kind === "disputed" ? verdict.dispute : event;
   const row = { bankId, eventId, bodyHash, body, kind, paymentId: about?.paymentId };
   const paidOrder = event?.kind === "paid" && isId(event.orderId) ? event.orderId : undefined;
-  return retryOnConflict(deps, event?.orderId ?? eventId, () =>
-    deps.postgres.transact(async (trx) => {
+  return retryOnConflict(deps, event?.orderId ?? eventId, async (locked) => {
+    if (!locked && paidOrder && event && (await recordExpectedPayment(deps, row, paidOrder, event))) {
+      return true;
+    }
+    return deps.postgres.transact(async (trx) => {
       const inserted = await insertEvent(trx, row, paidOrder);
       if (inserted === "mismatch") throw fail("EVENT_MISMATCH");
       if (inserted === "known") return false;
@@ -52,8 +60,42 @@ export async function recordBankEvent(
         await recordRefundEvent(deps, trx, bankId, event);
       }
       return true;
-    }),
-  );
+    });
+  });
+}
+
+/**
+ * Records a payment that moves its order and refunds nothing, which almost all do, in one statement.
+ * @returns false for every other payment: nothing is recorded then
+ */
+async function recordExpectedPayment(
+  deps: OrdersDependencies,
+  row: StoredEvent,
+  orderId: string,
+  event: BankEvent,
+): Promise<boolean> {
+  const { bankId } = row;
+  const { db } = deps.postgres;
+  const found = await findOrder(db, orderId, { role: "bank", bankId });
+  if (!found || found.order.currency !== event.amount.currency || !canCount(found.order, event.amount)) {
+    return false;
+  }
+  const { order, nowMs, traceparent } = found;
+  return inOrderTrace(traceparent, "payment received", async () => {
+    const payment: Payment = { bankId, ...event };
+    const decision = applyPayment(order, payment, actorInTrace("bank", `bank:${bankId}`), nowMs);
+    const { outcome, messages } = decision;
+    if (!decision.transition || decision.refunds.length > 0) return false;
+    const inserts = insertsOfPayment(row, { ...payment, id: newId(), statedOrder: event.orderId, outcome });
+    try {
+      return await commitWithMessages(deps, messages, (rows) =>
+        saveOrder(db, order, decision, rows, inserts),
+      );
+    } catch (error) {
+      if ((error as { code?: string }).code === UNIQUE_VIOLATION) return false;
+      throw error;
+    }
+  });
 }
 
 async function recordRefundEvent(

@@ -27,6 +27,7 @@ const ofOrders: Failpoint[] = [
   // Orders applies nothing but the leaving of customers, and these stay.
   ...everywhere.filter((place) => place !== "consumer.applied"),
   "idempotency.claimed",
+  "idempotency.finishing",
   "idempotency.stored",
   "refund.claimed",
   "refund.asked",

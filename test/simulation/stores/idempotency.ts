@@ -1,5 +1,7 @@
+import type { Write } from "../../../lib/sql/database.ts";
 import type * as real from "../../../mixins/postgres/idempotency.repository.ts";
 import { type Session, statement } from "../memory.ts";
+import type { View } from "../view.ts";
 
 export * from "../../../mixins/postgres/idempotency.repository.ts";
 
@@ -46,12 +48,21 @@ export const claimKey: typeof real.claimKey = (db, of, token, leaseMs) =>
     return true;
   });
 
-export const finishKey: typeof real.finishKey = (trx, of, token, answer) =>
-  statement(trx, (view) => {
+/** In the simulation a part of a larger statement is a function. */
+export interface SimulatedWrite extends Write {
+  apply: (view: View) => void;
+}
+
+export const finishKey: typeof real.finishKey = (db, of, token, answer, effect) =>
+  statement(db, (view) => {
+    (effect as SimulatedWrite | undefined)?.apply(view);
     if (view.locked<KeyRecord>(TABLE, keyOf(of))?.leaseToken !== token) return false;
     view.update(TABLE, keyOf(of), { bodyHash: of.bodyHash, answer: stored(answer) });
     return true;
   });
+
+export const writeEffect: typeof real.writeEffect = (db, effect) =>
+  statement(db, (view) => (effect as SimulatedWrite).apply(view));
 
 export const releaseKey: typeof real.releaseKey = async (db, of, token) => {
   await statement(db, (view) => {

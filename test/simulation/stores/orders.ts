@@ -7,6 +7,7 @@ import { nextPollAt, pollAfterPayment } from "../../../services/orders/domain/or
 import type * as real from "../../../services/orders/store/orders.repository.ts";
 import { statement } from "../memory.ts";
 import type { View } from "../view.ts";
+import type { SimulatedWrite } from "./idempotency.ts";
 import { insertRows } from "./outbox.ts";
 import type { ReceiptRecord } from "./payments.ts";
 
@@ -58,7 +59,7 @@ export const insertOrder: typeof real.insertOrder = (trx, { next, transition }, 
     return true;
   });
 
-export const saveOrder: typeof real.saveOrder = (trx, before, decision, messages) =>
+export const saveOrder: typeof real.saveOrder = (trx, before, decision, messages, inserts) =>
   statement(trx, (view) => {
     const { next, transition } = decision;
     const found = view.locked<OrderRecord>("orders", before.id);
@@ -74,6 +75,7 @@ export const saveOrder: typeof real.saveOrder = (trx, before, decision, messages
     const paidNow = before.status === "pending" && next.status === "paid";
     const counting = early && paidNow ? countingFrom(next) : {};
     view.update("orders", before.id, { ...order, ...beside, ...counting });
+    (inserts as SimulatedWrite | undefined)?.apply(view);
     insertRows(view, messages);
     if (transition) {
       remember(view, next, transition.type, transition.from, transition.to, transition.actor.name);
@@ -86,13 +88,14 @@ function countingFrom({ updatedAt, partner: { acceptanceMinutes = 10 } }: Order)
   return { partnerNotifiedAt: updatedAt, deadlineAt };
 }
 
-export const saveCheckoutUrl: typeof real.saveCheckoutUrl = async (trx, id, checkoutUrl, checkoutRef) => {
-  await statement(trx, (view) => {
+export const savingCheckoutUrl: typeof real.savingCheckoutUrl = (id, checkoutUrl, checkoutRef) => {
+  const apply = (view: View) => {
     const found = view.locked<OrderRecord>("orders", id);
     if (found && !found.checkoutUrl) {
       view.update("orders", id, omitUndefined({ ...found, checkoutUrl, checkoutRef }));
     }
-  });
+  };
+  return { sql: "", bindings: {}, apply } as SimulatedWrite;
 };
 
 export const findPosition: typeof real.findPosition = (db, orderId) =>
@@ -103,7 +106,7 @@ export const findPosition: typeof real.findPosition = (db, orderId) =>
     ),
   );
 
-export const nowAndNumber: typeof real.nowAndNumber = (db, partnerId, candidates) =>
+export const nowAndNumber: typeof real.nowAndNumber = (db, partnerId, candidates, orderId) =>
   statement(db, (view) => {
     const taken = new Set(
       view
@@ -112,7 +115,8 @@ export const nowAndNumber: typeof real.nowAndNumber = (db, partnerId, candidates
         .map(([, { number }]) => number),
     );
     const number = candidates.find((one) => !taken.has(one));
-    return { nowMs: view.clockMs, ...(number !== undefined && { number }) };
+    const isKnown = view.get("orders", orderId) !== undefined;
+    return { nowMs: view.clockMs, isKnown, ...(number !== undefined && { number }) };
   });
 
 export const databaseNowMs: typeof real.databaseNowMs = (db) => statement(db, (view) => view.clockMs);

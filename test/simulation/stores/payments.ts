@@ -2,6 +2,8 @@ import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import type { Outcome } from "../../../services/orders/domain/order-model.ts";
 import type * as real from "../../../services/orders/store/payments.repository.ts";
 import { statement } from "../memory.ts";
+import type { View } from "../view.ts";
+import type { SimulatedWrite } from "./idempotency.ts";
 import type { OrderRecord } from "./orders.ts";
 
 export * from "../../../services/orders/store/payments.repository.ts";
@@ -54,6 +56,24 @@ export const insertReceipt: typeof real.insertReceipt = (
       atMs: view.nowMs,
     }),
   );
+
+export const insertsOfPayment: typeof real.insertsOfPayment = (
+  event,
+  { amount, statedOrder, ...receipt },
+) => {
+  const apply = (view: View) => {
+    const { eventId: _, ...row } = { ...receipt, orderId: statedOrder, ...amount };
+    const isNew =
+      view.insert("payment_events", `${event.bankId}/${event.eventId}`, event) &&
+      view.insert("payment_receipts", `${event.bankId}/${receipt.paymentId}`, {
+        ...row,
+        refundMinor: 0,
+        atMs: view.nowMs,
+      });
+    if (!isNew) throw Object.assign(new Error("duplicate key"), { code: "23505" });
+  };
+  return { sql: "", bindings: {}, apply } as SimulatedWrite;
+};
 
 export const findReceipt: typeof real.findReceipt = (db, bankId, paymentId) =>
   statement(db, (view) => view.get<ReceiptRecord>("payment_receipts", `${bankId}/${paymentId}`));
