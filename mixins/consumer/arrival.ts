@@ -6,6 +6,7 @@ import { type Database, isConnectionTrouble } from "../../lib/sql/database.ts";
 import { TimeoutError } from "../../lib/timeout.ts";
 import {
   ARRIVED_AGAIN,
+  BATCH_MAX,
   type Delivery,
   HandlerFailure,
   performOnArrival,
@@ -90,28 +91,33 @@ export function arrival({ db, group, handlers, workerOf, limits, logger, started
 
   /** @returns the types of new messages that wait without a claim */
   return async (parsed: readonly InboxRow[], redelivered: boolean): Promise<ReadonlySet<string>> => {
+    const untilMs = performance.now() + limits.arrivalMs;
     const lease = { token: newId(), leaseMs: limits.leaseMs };
     const reservations = new Map<Worker, InboxRow[]>();
     const reserved = new Set<InboxRow>();
-    for (const message of parsed) {
-      const worker = message.state === "waiting" ? workerOf.get(message.type) : undefined;
-      if (!worker?.reserve(message.type)) continue;
-      reserved.add(message);
-      reservations.set(worker, [...(reservations.get(worker) ?? []), message]);
-    }
-    const fresh = redelivered ? [] : [...reserved].filter(({ id }) => idTimeMs(id) >= startedMs);
-    const mayHaveEndedProcess = (message: InboxRow) =>
-      message.state === "waiting" && isSimple(message) && (redelivered || idTimeMs(message.id) < startedMs);
     const done = new Set<InboxRow>();
     const failures = new Map<string, Claimed["failure"]>();
-    let accepted: ReadonlySet<string> = new Set();
-    const toStore = () =>
-      parsed.map((message): ArrivedMessage => {
-        if (done.has(message)) return { ...message, done: true };
+    const accepted = new Set<string>();
+    const isWaiting = ({ state }: InboxRow) => state === "waiting";
+    const isFresh = ({ id }: InboxRow) => !redelivered && idTimeMs(id) >= startedMs;
+    const mayHaveEndedProcess = (message: InboxRow) =>
+      isWaiting(message) && isSimple(message) && !isFresh(message);
+
+    const reserve = (message: InboxRow) => {
+      const worker = workerOf.get(message.type);
+      if (!worker?.reserve(message.type)) return;
+      reserved.add(message);
+      reservations.set(worker, [...(reservations.get(worker) ?? []), message]);
+    };
+    const store = async (messages: readonly InboxRow[], inTransaction: readonly InboxRow[] = []) => {
+      const toStore = messages.map((message): ArrivedMessage => {
+        if (done.has(message) || inTransaction.includes(message)) return { ...message, done: true };
         const stored = mayHaveEndedProcess(message) ? { ...message, error: ARRIVED_AGAIN } : message;
         return reserved.has(message) ? { ...stored, claim: true } : stored;
       });
-
+      for (const id of await storeHandled(toStore, inTransaction, lease)) accepted.add(id);
+      for (const message of inTransaction) done.add(message);
+    };
     const performIdempotent = async (message: InboxRow) => {
       try {
         await performOnArrival(
@@ -125,24 +131,39 @@ export function arrival({ db, group, handlers, workerOf, limits, logger, started
         if (counts(error)) failures.set(message.id, { error });
       }
     };
-    const storeAll = async () => {
-      const inTransaction = fresh.filter(isInTransaction);
-      for (const message of inTransaction) done.add(message);
+    /** Stores messages and handles some of them; after a failure it stores these for the workers. */
+    const storeAndHandle = async (messages: readonly InboxRow[], inTransaction: readonly InboxRow[]) => {
       try {
-        return await storeHandled(toStore(), inTransaction, lease);
+        await store(messages, inTransaction);
       } catch (error) {
         if (inTransaction.length === 0) throw error;
-        for (const message of inTransaction) done.delete(message);
         if (error instanceof HandlerFailure && counts(error.cause)) {
           failures.set(error.messageId, { error: error.cause });
         }
         logger.debug(`${inTransaction.length} messages are delivered again one by one:`, String(error));
-        return await acceptMessages(db(), group, toStore(), lease);
+        inTransaction.forEach(reserve);
+        await store(messages);
       }
     };
+
+    const direct = parsed.filter(
+      (message) => isWaiting(message) && isFresh(message) && isInTransaction(message),
+    );
+    const others = parsed.filter((message) => !direct.includes(message));
+    others.filter(isWaiting).forEach(reserve);
     try {
-      await Promise.all(fresh.filter(({ type }) => handlerOf(type).idempotent).map(performIdempotent));
-      accepted = await storeAll();
+      const idempotent = others.filter(
+        (message) => reserved.has(message) && isFresh(message) && handlerOf(message.type).idempotent,
+      );
+      await Promise.all(idempotent.map(performIdempotent));
+      await storeAndHandle([...others, ...direct.slice(0, BATCH_MAX)], direct.slice(0, BATCH_MAX));
+      for (let at = BATCH_MAX; at < direct.length; at += BATCH_MAX) {
+        const isInTime = performance.now() < untilMs;
+        const batch = isInTime ? direct.slice(at, at + BATCH_MAX) : direct.slice(at);
+        if (!isInTime) batch.forEach(reserve);
+        await storeAndHandle(batch, isInTime ? batch : []);
+        if (!isInTime) break;
+      }
     } finally {
       for (const [worker, messages] of reservations) {
         const mine = messages
@@ -155,7 +176,9 @@ export function arrival({ db, group, handlers, workerOf, limits, logger, started
         worker.take(mine, lease.token, messages.length);
       }
     }
-    const waiting = parsed.filter((message) => accepted.has(message.id) && !reserved.has(message));
+    const waiting = parsed.filter(
+      (message) => accepted.has(message.id) && !reserved.has(message) && !done.has(message),
+    );
     return new Set(waiting.map(({ type }) => type));
   };
 }

@@ -120,7 +120,7 @@ export async function deliver(
 
 /** Whether a message may share a transaction: its handler is a `batch` handler, and no earlier delivery failed. */
 export function canBatch(handler: Handler | undefined, { claimed }: Delivery): boolean {
-  return handler?.batch === true && claimed.attempts === 1 && !claimed.suspect;
+  return handler?.batch !== undefined && claimed.attempts === 1 && !claimed.suspect;
 }
 
 /**
@@ -156,16 +156,42 @@ export class HandlerFailure extends Error {
   }
 }
 
-/** Runs the `inTransaction` handlers of messages one after the other. @throws HandlerFailure of the first that fails */
+/**
+ * Runs the handlers of messages: those of one type together if their handler can, else one after the other.
+ * @throws the error of the first that fails; HandlerFailure if it is known which message failed
+ */
 export async function processInTransaction(
   trx: Transaction,
   handlerOf: (delivery: Delivery) => Handler,
   deliveries: readonly Delivery[],
   deliveryMs: number,
 ): Promise<void> {
+  for (const ofType of Map.groupBy(deliveries, ({ claimed }) => claimed.type).values()) {
+    const [first] = ofType as [Delivery];
+    const { inTransaction, batch } = handlerOf(first);
+    if (typeof batch === "function" && ofType.length > 1) {
+      const messages = ofType.map(({ claimed }) => messageOf(claimed));
+      await traced(
+        "process",
+        first,
+        () => withTimeout(deliveryMs, () => batch(trx, messages), first.abort.signal),
+        ofType,
+      );
+    } else if (inTransaction) {
+      await processSingly(trx, inTransaction, ofType, deliveryMs);
+    }
+  }
+  failpoint("consumer.applied");
+}
+
+/** @throws HandlerFailure */
+async function processSingly(
+  trx: Transaction,
+  inTransaction: NonNullable<Handler["inTransaction"]>,
+  deliveries: readonly Delivery[],
+  deliveryMs: number,
+): Promise<void> {
   for (const delivery of deliveries) {
-    const { inTransaction } = handlerOf(delivery);
-    if (!inTransaction) continue;
     const { claimed, abort } = delivery;
     try {
       await traced("process", delivery, () =>
@@ -175,7 +201,6 @@ export async function processInTransaction(
       throw new HandlerFailure(delivery.messageId, error);
     }
   }
-  failpoint("consumer.applied");
 }
 
 /** Runs an idempotent external handler before its message is stored. */
@@ -297,11 +322,12 @@ function describe(error: unknown): { text: string; permanent: boolean; retryAfte
   };
 }
 
-/** Runs the work in a span that continues the trace of the sender. */
+/** Runs the work in a span that continues the trace of the sender. The span of a batch links to those of all messages. */
 function traced<T>(
   operation: "process" | "settle",
   { claimed, group }: Delivery,
   work: () => Promise<T>,
+  batch: readonly Delivery[] = [],
 ): Promise<T> {
   const attributes = {
     "messaging.system": "waybill",
@@ -311,6 +337,8 @@ function traced<T>(
     "messaging.message.id": claimed.messageId,
     "messaging.destination.name": claimed.type,
     "waybill.delivery": claimed.attempts,
+    ...(batch.length > 0 && { "messaging.batch.message_count": batch.length }),
   };
-  return inTraceOf(claimed.traceparent, `${operation} ${claimed.type}`, work, { attributes });
+  const links = batch.map((delivery) => delivery.claimed.traceparent);
+  return inTraceOf(claimed.traceparent, `${operation} ${claimed.type}`, work, { attributes, links });
 }

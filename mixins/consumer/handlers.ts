@@ -54,8 +54,11 @@ interface InTransactionHandler<T extends MessageType> extends Common<T> {
    * Under load, up to 32 such messages share one transaction. When one of them fails, each is delivered again in a
    * transaction of its own. Only for effects that cannot deadlock with others: inserts, and updates of rows that belong
    * to the subject of the message. It saves three of four statements for each message.
+   *
+   * `true` calls `inTransaction` for one message after the other. A function handles all messages of the type together, in
+   * fewer statements; it gets messages on their first delivery only.
    */
-  readonly batch?: true;
+  readonly batch?: true | ((trx: Transaction, messages: readonly Message<T>[]) => Promise<void>);
   external?: never;
   idempotent?: never;
 }

@@ -40,6 +40,36 @@ describe("messages on arrival", () => {
     await stop();
   });
 
+  it("that are many, are all done when the bus's call returns, in transactions of a few dozen", async () => {
+    const sizes: number[] = [];
+    const { accept, stop } = await accepting(
+      {
+        "user.deleted": {
+          inTransaction: (trx, message) => enter(trx, message),
+          async batch(trx, messages) {
+            sizes.push(messages.length);
+            for (const message of messages) await enter(trx, message);
+          },
+        },
+      },
+      { ...PATIENT, inTransactionClaims: 1 },
+    );
+    const messages = many(70);
+    await accept(messages);
+    await effectsOnce(messages);
+    expect(sizes).toEqual([32, 32, 6]);
+    expect(new Set(await states())).toEqual(new Set(["done"]));
+    await stop();
+  });
+
+  it("that come when the time on arrival is over, are stored for the workers", async () => {
+    const { accept, stop } = await accepting(entering, { ...PATIENT, arrivalMs: 0 });
+    const messages = many(70);
+    await accept(messages);
+    await eventually(() => effectsOnce(messages));
+    await stop();
+  });
+
   it.each([
     ["delivered again", true, 0],
     ["older than the process", false, -60_000],

@@ -2,7 +2,7 @@ import { describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { rows } from "../../lib/sql/database.ts";
 import type { HandlerError } from "../../mixins/consumer/consumer.mixin.ts";
-import { canBatch } from "../../mixins/consumer/delivery.ts";
+import { BATCH_MAX, canBatch } from "../../mixins/consumer/delivery.ts";
 import { acceptMessages, claimedOnArrival } from "../../mixins/consumer/inbox.repository.ts";
 import { consumerStage, entering, many } from "../support/consuming.ts";
 import { eventually } from "../support/eventually.ts";
@@ -161,6 +161,36 @@ describe("a consumer's handler in a transaction", () => {
     });
     await publish(...messages);
     await eventually(() => effectsOnce(messages.filter(({ id }) => id !== bad)));
+    const states = (await stage.bench.inboxRows()).filter(({ state }) => state !== "done");
+    expect(states).toMatchObject([{ messageId: bad, state: "dead", error: "bad apple" }]);
+    await broker.stop();
+  });
+
+  it("with a `batch` function, gets messages of the type together, and one by one after a failure", async () => {
+    const messages = many(100);
+    const bad = messages[50]?.id;
+    const together: number[] = [];
+    const fail = (found: readonly { id: string }[]) => {
+      if (found.some(({ id }) => id === bad)) throw new Error("bad apple");
+    };
+    const { broker } = await receiver({
+      "user.deleted": {
+        schedule: [],
+        async inTransaction(trx, message) {
+          await enter(trx, message);
+          fail([message]);
+        },
+        async batch(trx, found) {
+          together.push(found.length);
+          for (const message of found) await enter(trx, message);
+          fail(found);
+        },
+      },
+    });
+    await publish(...messages);
+    await eventually(() => effectsOnce(messages.filter(({ id }) => id !== bad)));
+    expect(Math.max(...together)).toBeGreaterThan(1);
+    expect(Math.max(...together)).toBeLessThanOrEqual(BATCH_MAX);
     const states = (await stage.bench.inboxRows()).filter(({ state }) => state !== "done");
     expect(states).toMatchObject([{ messageId: bad, state: "dead", error: "bad apple" }]);
     await broker.stop();

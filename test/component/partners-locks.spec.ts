@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import type { Database } from "../../lib/sql/database.ts";
-import { insertWebhook } from "../../services/partners/store/webhook-deliveries.repository.ts";
+import { insertWebhooks } from "../../services/partners/store/webhook-deliveries.repository.ts";
 import {
   type ClaimedAttempt,
   claimAttempts,
@@ -34,10 +34,12 @@ afterAll(async () => {
 /** A preparation webhook whose first attempt is due. */
 async function dueWebhook(): Promise<string> {
   const id = newId();
-  await insertWebhook(queue.db, {
-    ...{ id, deliveryId: newId(), messageId: newId(), partnerId: queue.partnerId, orderId: newId() },
-    ...{ type: "order.paid", urgency: "preparation", body: "{}" },
-  });
+  await insertWebhooks(queue.db, [
+    {
+      ...{ id, deliveryId: newId(), messageId: newId(), partnerId: queue.partnerId, orderId: newId() },
+      ...{ type: "order.paid", urgency: "preparation", body: "{}" },
+    },
+  ]);
   return id;
 }
 

@@ -4,7 +4,7 @@ import { newId } from "../../lib/ids.ts";
 import { type Database, rows } from "../../lib/sql/database.ts";
 import { insertPartner } from "../../services/partners/store/partners.repository.ts";
 import {
-  insertWebhook,
+  insertWebhooks,
   makeDue,
   pruneWebhooks,
   stopPreparation,
@@ -40,10 +40,12 @@ async function due(count: number): Promise<{ partnerId: string; orderIds: string
   await insertPartner(db, { id: partnerId, ...samplePartner() });
   const orderIds = Array.from({ length: count }, () => newId());
   for (const orderId of orderIds) {
-    await insertWebhook(db, {
-      ...{ id: newId(), deliveryId: newId(), messageId: newId(), partnerId, orderId },
-      ...{ type: "order.paid", urgency: "preparation", body: "{}" },
-    });
+    await insertWebhooks(db, [
+      {
+        ...{ id: newId(), deliveryId: newId(), messageId: newId(), partnerId, orderId },
+        ...{ type: "order.paid", urgency: "preparation", body: "{}" },
+      },
+    ]);
   }
   return { partnerId, orderIds };
 }

@@ -160,30 +160,30 @@ export interface SeenOrder {
 }
 
 /**
- * Records the customer of an order and the version of the current message. A message newer than all before sets the
+ * Records the customers of orders and the versions of the current messages. A message newer than all before sets the
  * reminder or ends it. An older one changes nothing, so an order that was accepted gets no reminder by a late message.
- * @returns the newest recorded version, including this one
+ * @param orders any number of messages of each order
+ * @returns the newest recorded version of each order, including these
  */
-export async function recordOrder(
+export async function recordOrders(
   db: Db,
-  { orderId, version, customerId, reminder }: SeenOrder,
-): Promise<number> {
-  const newest = await row<{ version: number }>(
+  orders: readonly SeenOrder[],
+): Promise<ReadonlyMap<string, number>> {
+  const newest = await rows<{ orderId: string; version: number }>(
     db,
     `INSERT INTO known_orders AS known (order_id, version, customer_id, remind_at, reminder)
-     VALUES (:orderId, :version, :customerId, :remindAt, :reminder)
+     SELECT DISTINCT ON ("orderId") "orderId", version, "customerId", (reminder ->> 'at')::timestamptz,
+       reminder -> 'content'
+     FROM jsonb_to_recordset(?::jsonb) AS o("orderId" uuid, version integer, "customerId" uuid, reminder jsonb)
+     ORDER BY "orderId", version DESC
      ON CONFLICT (order_id) DO UPDATE
        SET version = greatest(known.version, excluded.version), updated_at = now(),
          remind_at = CASE WHEN excluded.version > known.version THEN excluded.remind_at ELSE known.remind_at END,
          reminder = CASE WHEN excluded.version > known.version THEN excluded.reminder ELSE known.reminder END
-     RETURNING version`,
-    {
-      ...{ orderId, version, customerId },
-      remindAt: reminder?.at ?? null,
-      reminder: reminder ? JSON.stringify(reminder.content) : null,
-    },
+     RETURNING order_id, version`,
+    [JSON.stringify(orders)],
   );
-  return newest?.version ?? version;
+  return new Map(newest.map(({ orderId, version }) => [orderId, version]));
 }
 
 /** The customer of an order; undefined before its first message. */

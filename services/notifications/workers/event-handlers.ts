@@ -12,7 +12,7 @@ import {
   type NewToken,
   saveToken,
 } from "../store/devices.repository.ts";
-import { recordOrder, type SeenOrder } from "../store/notifications.repository.ts";
+import { recordOrders, type SeenOrder } from "../store/notifications.repository.ts";
 import { eraseRecipient, isErased, saveRecipient } from "../store/recipients.repository.ts";
 import { deliverDeferred, failDeferred } from "./deferred.ts";
 import {
@@ -71,9 +71,11 @@ export function handlers(deps: SendingDeps): Handlers {
     ) as { [T in OrderMessageType]?: Handler<T> }),
     // No notification is sent, but the order is recorded: a refund may follow while it is still unpaid.
     "order.created": {
-      async inTransaction(trx, { data }) {
-        const { orderId, version, customer } = data;
-        await recordOrder(trx, { orderId, version, customerId: customer.id });
+      async inTransaction(trx, message) {
+        await recordOrders(trx, [versionOf(message)]);
+      },
+      async batch(trx, messages) {
+        await recordOrders(trx, messages.map(versionOf));
       },
     },
     "notification.requested": {
@@ -164,12 +166,13 @@ async function addDevice(trx: Transaction, owner: DeviceOwner, token: NewToken):
  * @returns whether the message is stale: a newer version was sent, and this message is older than the limit
  */
 async function recordOrderVersion(deps: SendingDeps, order: Message<OrderMessageType>): Promise<boolean> {
-  const { orderId, version, customer } = order.data;
+  const { orderId, version } = order.data;
   const nowMs = deps.clock.now();
-  const newest = await recordOrder(deps.postgres.db, {
-    ...{ orderId, version, customerId: customer.id },
+  const seen = {
+    ...versionOf(order),
     ...(order.type === "order.paid" && { reminder: reminderOf(order, nowMs) }),
-  });
+  };
+  const newest = (await recordOrders(deps.postgres.db, [seen])).get(orderId) ?? version;
   return newest > version && nowMs - Date.parse(order.time) > STALE_AFTER_MS;
 }
 
@@ -179,4 +182,8 @@ function reminderOf({ data, time }: Message<OrderMessageType>, nowMs: number): S
   const untilMs = acceptUntilMs(data, Date.parse(time), nowMs);
   const content = { partnerId, partnerTitle, number, total, acceptUntil: isoTime(untilMs) };
   return { at: isoTime(halfWayMs(nowMs, untilMs)), content: { step: "staff", ...content } };
+}
+
+function versionOf({ data }: Message<OrderMessageType | "order.created">): SeenOrder {
+  return { orderId: data.orderId, version: data.version, customerId: data.customer.id };
 }

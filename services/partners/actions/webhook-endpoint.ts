@@ -13,12 +13,13 @@ import { testBody } from "../domain/webhook-events.ts";
 import {
   addAttempt,
   findDelivery,
-  insertWebhook,
+  insertWebhooks,
   type LockedWebhook,
   listDeliveries,
   lockWebhookOf,
   makeDue,
   makeWaitingDue,
+  type NewWebhook,
 } from "../store/webhook-deliveries.repository.ts";
 import {
   type EndpointRow,
@@ -129,10 +130,12 @@ export async function testWebhook(
     const nowMs = clock.now();
     const messageId = newId(nowMs);
     const deliveryId = newId(nowMs);
-    await insertWebhook(trx, {
-      ...{ id: newId(nowMs), deliveryId, partnerId, messageId },
-      ...{ type: "webhook.test", urgency: "test", body: testBody(messageId, partnerId, isoTime(nowMs)) },
-    });
+    const test: NewWebhook = {
+      ...{ id: newId(nowMs), deliveryId, partnerId, messageId, type: "webhook.test" },
+      urgency: "test",
+      body: testBody(messageId, partnerId, isoTime(nowMs)),
+    };
+    await insertWebhooks(trx, [test]);
     await audit(outbox, trx, ctx, partnerId);
     return await requireDelivery(trx, deliveryId);
   });

@@ -143,20 +143,42 @@ export interface ReservationChange {
   partnerId?: string | undefined;
 }
 
-const SAVE = `UPDATE stock_reservations
-  SET state = :state, order_version = :orderVersion, reason = :reason,
-    partner_id = coalesce(partner_id, :partnerId), updated_at = now()
-  WHERE order_id = :orderId`;
-
 /** Changes a reservation that the transaction has locked. `partnerId` completes a tombstone without a partner. */
 export async function saveReservation(db: Db, orderId: string, change: ReservationChange): Promise<void> {
-  await affected(db, SAVE, { ...change, partnerId: change.partnerId ?? null, orderId });
+  await affected(
+    db,
+    `UPDATE stock_reservations
+     SET state = :state, order_version = :orderVersion, reason = :reason,
+       partner_id = coalesce(partner_id, :partnerId), updated_at = now()
+     WHERE order_id = :orderId`,
+    { ...change, partnerId: change.partnerId ?? null, orderId },
+  );
 }
 
-/** Changes a reservation if it is held and no newer message was applied. @returns whether it was so */
-export async function advanceHeld(db: Db, orderId: string, change: ReservationChange): Promise<boolean> {
-  const sql = `${SAVE} AND state = 'held' AND order_version < :orderVersion`;
-  return (await affected(db, sql, { ...change, partnerId: change.partnerId ?? null, orderId })) === 1;
+/**
+ * Changes the reservations that are held and have had no newer message, one change for each order. Locks them in the order
+ * of their ids, so that two transactions with several orders do not deadlock.
+ * @returns the orders whose reservation was changed
+ */
+export async function advanceHeld(
+  db: Db,
+  changes: readonly (ReservationChange & { orderId: string })[],
+): Promise<Set<string>> {
+  const advanced = await rows<{ orderId: string }>(
+    db,
+    `WITH locked AS MATERIALIZED (
+       SELECT r.order_id, c.state, c."orderVersion", c.reason, c."partnerId"
+       FROM stock_reservations r JOIN jsonb_to_recordset(:changes::jsonb) AS c("orderId" uuid, state text,
+         "orderVersion" integer, reason text, "partnerId" uuid) ON r.order_id = c."orderId"
+       WHERE (r.state = 'held') IS TRUE AND r.order_version < c."orderVersion"
+       ORDER BY r.order_id FOR NO KEY UPDATE OF r)
+     UPDATE stock_reservations r SET state = l.state, order_version = l."orderVersion", reason = l.reason,
+       partner_id = coalesce(r.partner_id, l."partnerId"), updated_at = now()
+     FROM locked l WHERE r.order_id = l.order_id
+     RETURNING r.order_id`,
+    { changes: JSON.stringify(changes) },
+  );
+  return new Set(advanced.map(({ orderId }) => orderId));
 }
 
 /** Puts the pieces of an order back on sale. The transaction has locked the reservation. */

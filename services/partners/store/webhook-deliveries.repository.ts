@@ -33,31 +33,32 @@ export interface NewWebhook {
   traceparent?: string | undefined;
 }
 
-/** Inserts a webhook message with its first attempt, due now; false when the message exists already. */
-export async function insertWebhook(trx: Db, webhook: NewWebhook): Promise<boolean> {
-  const inserted = await affected(
+/**
+ * Inserts webhook messages, each with its first attempt, due now. Messages that exist already are left out.
+ * @param webhooks no two preparations of one order
+ */
+export async function insertWebhooks(trx: Db, webhooks: readonly NewWebhook[]): Promise<void> {
+  if (webhooks.length === 0) return;
+  await affected(
     trx,
-    `WITH message AS (
+    `WITH wanted AS MATERIALIZED (
+       SELECT * FROM jsonb_to_recordset(:webhooks::jsonb) AS w(id uuid, "deliveryId" uuid, "partnerId" uuid,
+         "messageId" text, type text, "orderId" uuid, urgency text, body text, "deadlineAt" timestamptz,
+         "acceptanceMinutes" integer, traceparent text)
+     ), message AS (
        INSERT INTO webhook_messages (id, partner_id, message_id, type, order_id, urgency, body, deadline_at,
          acceptance_minutes, traceparent)
-       SELECT :id, :partnerId, :messageId, :type, :orderId, :urgency, :body, :deadlineAt,
-         CAST(:acceptanceMinutes AS integer), :traceparent
-       WHERE :urgency <> 'preparation' OR NOT EXISTS (
-         SELECT FROM webhook_messages WHERE order_id = :orderId AND urgency = 'preparation')
+       SELECT id, "partnerId", "messageId", type, "orderId", urgency, body, "deadlineAt", "acceptanceMinutes", traceparent
+       FROM wanted w
+       WHERE urgency <> 'preparation' OR NOT EXISTS (
+         SELECT FROM webhook_messages m WHERE m.order_id = w."orderId" AND m.urgency = 'preparation')
        ON CONFLICT (partner_id, message_id) DO NOTHING
        RETURNING id, partner_id
      )
      INSERT INTO webhook_deliveries (id, webhook_message_id, partner_id, attempt, state, due_at)
-     SELECT CAST(:deliveryId AS uuid), id, partner_id, 1, 'pending', now() FROM message`,
-    {
-      ...webhook,
-      orderId: webhook.orderId ?? null,
-      deadlineAt: webhook.deadlineAt ?? null,
-      acceptanceMinutes: webhook.acceptanceMinutes ?? null,
-      traceparent: webhook.traceparent ?? null,
-    },
+     SELECT w."deliveryId", m.id, m.partner_id, 1, 'pending', now() FROM message m JOIN wanted w USING (id)`,
+    { webhooks: JSON.stringify(webhooks) },
   );
-  return inserted > 0;
 }
 
 /** Whether a preparation webhook of this order exists. */

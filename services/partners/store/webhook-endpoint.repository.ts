@@ -1,4 +1,4 @@
-import { affected, type Db, row } from "../../../lib/sql/database.ts";
+import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
 import { PARTNER_COLUMNS, type PartnerRow } from "./partners.repository.ts";
 
 /** The endpoint of a partner's system, with its encrypted secrets. */
@@ -25,6 +25,19 @@ const ENDPOINT = `api_url, webhook_enabled, webhook_secret, webhook_previous_sec
 
 export async function findEndpoint(db: Db, partnerId: string): Promise<EndpointRow | undefined> {
   return await row<EndpointRow>(db, `SELECT ${ENDPOINT} FROM partners WHERE id = ?`, [partnerId]);
+}
+
+/** The endpoints of partners, by their ids. */
+export async function findEndpoints(
+  db: Db,
+  partnerIds: readonly string[],
+): Promise<Map<string, EndpointRow>> {
+  const found = await rows<EndpointRow & { id: string }>(
+    db,
+    `SELECT id, ${ENDPOINT} FROM partners WHERE id = ANY (?::uuid[])`,
+    [partnerIds],
+  );
+  return new Map(found.map(({ id, ...endpoint }) => [id, endpoint]));
 }
 
 /**

@@ -30,17 +30,23 @@ export async function applyOrderEvent(
   trx: Transaction,
   order: OrderSnapshot,
 ): Promise<boolean> {
-  if (await advanceOrdinary(trx, order)) return true;
+  if ((await advanceUsual(trx, [order])).has(order.orderId)) return true;
   return applyToReservation({ outbox }, trx, order, await lockReservation(trx, order.orderId));
 }
 
-/** The usual case, a reservation that is still held, in one statement. @returns whether it was that case */
-async function advanceOrdinary(trx: Transaction, order: OrderSnapshot): Promise<boolean> {
-  const { orderId, partnerId, status, version } = order;
-  const decision = reservationAfter({ state: "held", orderVersion: 0 }, order);
-  if (!decision || decision.pieces) return false;
-  const next = { state: decision.state, orderVersion: version, reason: `order ${status}`, partnerId };
-  return await advanceHeld(trx, orderId, next);
+/**
+ * The usual case, reservations that are still held, in one statement.
+ * @param orders one message of each order
+ * @returns the orders that were in this case and are done
+ */
+export async function advanceUsual(trx: Transaction, orders: readonly OrderSnapshot[]): Promise<Set<string>> {
+  const changes = orders.flatMap((order) => {
+    const { orderId, partnerId, status, version } = order;
+    const decision = reservationAfter({ state: "held", orderVersion: 0 }, order);
+    if (!decision || decision.pieces) return [];
+    return { orderId, partnerId, state: decision.state, orderVersion: version, reason: `order ${status}` };
+  });
+  return changes.length > 0 ? await advanceHeld(trx, changes) : new Set();
 }
 
 /** @param known the locked reservation; undefined if there is none */
@@ -92,7 +98,7 @@ export async function applyPaidOrder(
   order: OrderSnapshot,
   replayed: boolean,
 ): Promise<boolean> {
-  if (!replayed && (await advanceOrdinary(trx, order))) return true;
+  if (!replayed && (await advanceUsual(trx, [order])).has(order.orderId)) return true;
   const known = await lockReservation(trx, order.orderId);
   const decision = reservationAfter(known, order);
   if (!decision) return false;

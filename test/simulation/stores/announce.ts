@@ -44,12 +44,14 @@ export async function firstTries(
   }
 }
 
-export const enqueuePreparation: typeof real.enqueuePreparation = async (
-  trx,
-  { data: { orderId, partnerId } },
-) => {
-  await statement(trx, (view) => view.insert("webhooks", orderId, { orderId, partnerId, stopped: false }));
-  return true;
+export const enqueuePreparations: typeof real.enqueuePreparations = async (trx, paid) => {
+  await statement(trx, (view) => {
+    for (const { data } of paid) {
+      const { orderId, partnerId } = data;
+      view.insert("webhooks", orderId, { orderId, partnerId, stopped: false });
+    }
+  });
+  return [];
 };
 
 export const cancelPreparation: typeof real.cancelPreparation = async (trx, orderId) => {

@@ -115,14 +115,18 @@ export const saveReservation: typeof real.saveReservation = async (db, orderId, 
   });
 };
 
-export const advanceHeld: typeof real.advanceHeld = (db, orderId, change) =>
+export const advanceHeld: typeof real.advanceHeld = (db, changes) =>
   statement(db, (view) => {
-    const known = view.locked<ReservationRecord>("stock_reservations", orderId);
-    if (known?.state !== "held" || known.orderVersion >= change.orderVersion) return false;
-    const { state, orderVersion } = change;
-    const partnerId = known.partnerId ?? change.partnerId;
-    view.update("stock_reservations", orderId, { ...known, state, orderVersion, partnerId });
-    return true;
+    const advanced = new Set<string>();
+    for (const change of [...changes].sort((a, b) => (a.orderId < b.orderId ? -1 : 1))) {
+      const { orderId, state, orderVersion } = change;
+      const known = view.locked<ReservationRecord>("stock_reservations", orderId);
+      if (known?.state !== "held" || known.orderVersion >= orderVersion) continue;
+      const partnerId = known.partnerId ?? change.partnerId;
+      view.update("stock_reservations", orderId, { ...known, state, orderVersion, partnerId });
+      advanced.add(orderId);
+    }
+    return advanced;
   });
 
 export const returnStock: typeof real.returnStock = async (db, orderId) => {
