@@ -35,6 +35,32 @@ describe("a pass over all banks", () => {
     expect(done).toEqual(["other", "slow"]);
   });
 
+  it("does not begin work at a bank from an answer of before the end of the bank's last work", async () => {
+    const [first, later, query] = [1, 2, 3].map(() => Promise.withResolvers<void>());
+    let [queries, works] = [0, 0];
+    const pass = bankPass({
+      async due() {
+        queries += 1;
+        if (queries === 2) {
+          query?.resolve();
+          await later?.promise;
+        }
+        return queries <= 2 ? [{ id: "one" }] : [];
+      },
+      async work() {
+        works += 1;
+        await first?.promise;
+      },
+      failed: () => undefined,
+    });
+    await query?.promise;
+    first?.resolve();
+    await new Promise((resolve) => setImmediate(resolve));
+    later?.resolve();
+    await pass;
+    expect(works).toBe(1);
+  });
+
   it("after a stop, ends with the running work, however long that takes, and starts no other", async () => {
     jest.useFakeTimers();
     const { pass, due, done, slow, stop } = banks();

@@ -27,7 +27,9 @@ export async function bankPass<B extends { id: string }>(pass: BankPass<B>): Pro
   };
   try {
     do {
-      for (const bank of await pass.due()) if (!busy.has(bank.id)) begin(bank);
+      // A bank that is busy now may end before the answer, which then shows it as it was before.
+      const known = new Set(busy.keys());
+      for (const bank of await pass.due()) if (!known.has(bank.id)) begin(bank);
       await waitAtMost(QUERY_INTERVAL_MS, Promise.all(busy.values()));
     } while (busy.size > 0 && !pass.stopping?.aborted);
   } finally {
