@@ -1,6 +1,6 @@
 /**
- * `npm run seed -- --orders 40` creates orders of the sandbox's customer in all states on the platform that runs on
- * DATA_DIR, so that lists, pages and consoles show data.
+ * `npm run seed -- --orders 40` creates orders of the sandbox's customer on the platform that runs on DATA_DIR, with
+ * the scenarios of sandbox/demo/scenarios.ts in turn, so that lists, pages and consoles show data.
  */
 import { parseArgs } from "node:util";
 import { readSettings } from "../../lib/settings/settings.ts";

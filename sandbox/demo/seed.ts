@@ -11,7 +11,7 @@ const LINES_MAX = 3;
 const TITLE_WIDTH = 22;
 const SCENARIO_WIDTH = 20;
 
-/** Creates `count` orders of the sandbox's customer in all states, and prints one line for each. */
+/** Creates `count` orders of the sandbox's customer, with the scenarios in turn, and prints one line for each. */
 export async function seedOrders({ apiUrl, sandboxUrl }: DemoPlaces, count: number): Promise<void> {
   const customer = waybill({ url: apiUrl });
   await customer.signIn(sandboxCustomer);
