@@ -38,6 +38,8 @@ const orderSnapshot = object({
   delivererId: optional(uuid),
   /** With `order.released`: the deliverer from whom the order was taken, or who gave it back. */
   formerDelivererId: optional(uuid),
+  /** With `order.ready` and `order.released`: couriers on duty near the partner, the nearest first. */
+  nearbyDelivererIds: optional(listOf(uuid)),
   lines: listOf(quotedLine),
   fee: storedMoney,
   total: storedMoney,

@@ -21,6 +21,7 @@ export const orderEvents = [
   "order.accepted:customer",
   "order.rejected:customer",
   "order.ready:customer",
+  "order.ready:deliverer",
   "order.delayed:customer",
   "order.delayed:deliverer",
   "order.assigned:customer",
@@ -39,6 +40,8 @@ export const orderEvents = [
 /** The templates of other notifications that follow from messages. */
 export const otherEvents = [
   "order.unanswered:partner",
+  "courier.near:partner",
+  "courier.near:customer",
   "refund.completed:customer",
   "alert.raised:admin",
 ] as const;

@@ -51,6 +51,47 @@ describe("notifications of orders", () => {
     expect((await platform.settled(deliverer)).title).toBe("The delivery is yours");
   });
 
+  it("a courier near the partner is announced to its staff, near the customer to the customer", async () => {
+    const partnerId = newId();
+    const [customer, deliverer, staff] = [
+      await platform.person(),
+      await platform.person({ role: "deliverer", firstName: "Dora" }),
+      await platform.person({ role: "partner", partnerId }),
+    ];
+    const near = {
+      ...{ version: 5, orderId: newId(), number: "K7-042", distanceMeters: 200, delivererId: deliverer.id },
+      ...{ customer: { id: customer.id, name: "Zoë" }, partnerId, partnerTitle: "Bäckerei Aare" },
+    };
+    await platform.say("courier.near", { ...near, place: "pickup" });
+    expect((await platform.settled(staff)).body).toBe(
+      "Dora will be at Bäckerei Aare in a moment. Order K7-042.",
+    );
+    await platform.say("courier.near", { ...near, place: "destination" });
+    expect((await platform.settled(customer)).body).toContain(
+      "Dora will bring your order from Bäckerei Aare",
+    );
+    const late = { time: new Date(Date.now() - 3_600_000).toISOString() };
+    const { id } = await platform.say("courier.near", { ...near, place: "pickup" }, late);
+    await eventually(async () =>
+      expect(await platform.rows("SELECT state FROM inbox WHERE message_id = ?", [id])).toEqual([
+        { state: "done" },
+      ]),
+    );
+    expect(await platform.historyOf(staff)).toHaveLength(1);
+  });
+
+  it("a ready order is announced to the couriers nearby that are known", async () => {
+    const [customer, courier] = [await platform.person(), await platform.person({ role: "deliverer" })];
+    const order = orderOf(customer, { nearbyDelivererIds: [courier.id, newId()] });
+    const { id } = await platform.say("order.ready", order);
+    expect((await platform.settled(courier)).title).toBe("An order near you is ready");
+    await eventually(async () =>
+      expect(await platform.rows("SELECT state FROM inbox WHERE message_id = ?", [id])).toEqual([
+        { state: "done" },
+      ]),
+    );
+  });
+
   it("an event, to a customer without a phone, is mailed", async () => {
     const who = await platform.person();
     await platform.say("order.delivered", orderOf(who));

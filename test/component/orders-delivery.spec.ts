@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import { message } from "../../contracts/messages.ts";
+import { message, type OrderSnapshot } from "../../contracts/messages.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
@@ -125,6 +125,34 @@ describe("a courier's duty", () => {
     expect(kept).toEqual([{ latitude: null, longitude: null, position_at: null }]);
     const report = shop.as(who, "orders.reportPosition", { position });
     await expect(report).rejects.toMatchObject({ type: "OFF_DUTY", code: 409 });
+  });
+
+  it("near a partner, puts the courier with room into the message of an order that enters the pool", async () => {
+    const partnersPlace = { latitude: -51.7, longitude: -57.85 }; // away from the orders of the other tests
+    const onDuty = async (latitude: number) => {
+      const who = deliverer();
+      await shop.as(who, "orders.setDuty", { onDuty: true, position: { ...partnersPlace, latitude } });
+      return who;
+    };
+    const [second, nearest, full] = [await onDuty(-51.69), await onDuty(-51.701), await onDuty(-51.7)];
+    await onDuty(-51.5);
+    const offDuty = await onDuty(-51.7);
+    await shop.as(offDuty, "orders.setDuty", { onDuty: false });
+    await shop.as(shop.admin, "orders.setCourierCapacity", { courierId: full.id, ordersAtOnce: 1 });
+    const { orderId: other } = await shop.placed("ready");
+    await shop.as(full, "orders.assign", { orderId: other });
+    const { orderId } = await shop.placed("ready", at(partnersPlace.latitude, partnersPlace.longitude));
+    const nearby = (type: "order.ready" | "order.released") =>
+      shop.saidOf(orderId, type).map(({ data }) => (data as OrderSnapshot).nearbyDelivererIds);
+    await shop.settled();
+    expect(nearby("order.ready")).toEqual([[nearest.id, second.id]]);
+    await shop.as(nearest, "orders.assign", { orderId });
+    await shop.as(nearest, "orders.release", { orderId });
+    await shop.as(second, "orders.assign", { orderId });
+    const passedOn = { orderId, delivererId: nearest.id, reason: "Flat tyre" };
+    await shop.as(shop.admin, "orders.reassign", passedOn);
+    await shop.settled();
+    expect(nearby("order.released")).toEqual([[second.id], undefined]);
   });
 
   it("takes positions for all orders under way; the newest by the courier's clock stays", async () => {

@@ -2,7 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Database, Db } from "../../lib/sql/database.ts";
 import { move } from "../../services/orders/domain/order.ts";
 import type { Actor } from "../../services/orders/domain/order-model.ts";
-import { admissionOf, couriersPage, savePositions } from "../../services/orders/store/couriers.repository.ts";
+import {
+  admissionOf,
+  couriersPage,
+  nearestCouriers,
+  savePositions,
+} from "../../services/orders/store/couriers.repository.ts";
 import { dueOrders, lockDueOrder } from "../../services/orders/store/deadlines.repository.ts";
 import {
   countOrders,
@@ -263,6 +268,11 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
     expect(await pagesOf((on) => admissionOf(on, delivererId(5)))).toBeLessThan(ONE_ORDER_PAGES);
     const page = (on: Db) => couriersPage(on, { duty: "on", after: delivererId(40), limit: 20 });
     expect(await pagesOf(page)).toBeLessThan(ONE_ORDER_PAGES * 4);
+    await db.query(
+      "UPDATE couriers SET latitude = 46.5, longitude = 7.5, position_at = now() WHERE on_duty_since IS NOT NULL",
+    );
+    const nearest = (on: Db) => nearestCouriers(on, { latitude: 46.5, longitude: 7.5 }, 20);
+    expect(await pagesOf(nearest)).toBeLessThan(ONE_ORDER_PAGES * 20);
   });
 
   it("a history, the stuck orders and the counts of open orders read only the rows they return", async () => {

@@ -238,7 +238,9 @@ describe("a decision that is saved", () => {
       const transition = { type: "order.delayed", to: "pending", actor: CUSTOMER } as never;
       await statements.db.transaction(async (trx) => {
         const decision = { next, transition, messages: [], refunds: payments.map(refundOf) };
-        expect(await saveDecision({ outbox, wakeRefunds }, trx, order, decision)).toBe(next);
+        expect(await saveDecision({ outbox, wakeRefunds, courierOrdersMax: 1 }, trx, order, decision)).toBe(
+          next,
+        );
         expect(wakeRefunds).not.toHaveBeenCalled();
       });
       expect(wakeRefunds).toHaveBeenCalledTimes(refunds > 0 ? 1 : 0);
@@ -251,7 +253,7 @@ describe("a decision that is saved", () => {
   it("that changes nothing, writes nothing; of a version that is gone, is a conflict", async () => {
     await still(async (trx) => {
       const order = await placed(trx);
-      const deps = { outbox, wakeRefunds: jest.fn() };
+      const deps = { outbox, wakeRefunds: jest.fn(), courierOrdersMax: 1 };
       const stored = () =>
         rows(trx, "SELECT ctid::text AS place FROM orders UNION ALL SELECT id::text FROM order_transitions");
       const before = await stored();
@@ -283,7 +285,12 @@ describe("a decision that cannot be saved whole", () => {
         reason: "cold",
       };
       const outbox = { add: async () => undefined, rowsFor: () => "[]" } as never;
-      const saved = saveDecision({ outbox, wakeRefunds }, trx, order, decisionOn(order, [refund]));
+      const saved = saveDecision(
+        { outbox, wakeRefunds, courierOrdersMax: 1 },
+        trx,
+        order,
+        decisionOn(order, [refund]),
+      );
       await expect(saved).rejects.toThrow("names a payment that is not there");
     });
   });
@@ -295,7 +302,12 @@ describe("a decision that cannot be saved whole", () => {
         throw new Error("no such field");
       };
       const outbox = { add: async () => broken(), rowsFor: broken } as never;
-      const saved = saveDecision({ outbox, wakeRefunds }, trx, order, decisionOn(order, []));
+      const saved = saveDecision(
+        { outbox, wakeRefunds, courierOrdersMax: 1 },
+        trx,
+        order,
+        decisionOn(order, []),
+      );
       await expect(saved).rejects.toThrow("no such field");
     });
   });

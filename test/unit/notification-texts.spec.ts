@@ -28,9 +28,11 @@ const canary = `<script>alert("1")</script>&'`;
 describe("audience", () => {
   it("has a text for every event that is sent, and a recipient for every text", () => {
     const told = Object.keys(audience).flatMap((type) =>
-      addresseesOf(type as OrderMessageType, sampleOrder({ delivererId: "d", formerDelivererId: "e" }), [
-        "s",
-      ]).map(({ event }) => event),
+      addresseesOf(
+        type as OrderMessageType,
+        sampleOrder({ delivererId: "d", formerDelivererId: "e", nearbyDelivererIds: ["f"] }),
+        ["s"],
+      ).map(({ event }) => event),
     );
     expect(new Set(told)).toEqual(new Set(orderEvents));
   });
@@ -61,6 +63,21 @@ describe("audience", () => {
     expect(toStaff("order.cancelled", { actor: "s", previousStatus: "preparing" })).toEqual(["t"]);
     expect(toStaff("order.cancelled", { previousStatus: "pending" })).toEqual([]);
     expect(toStaff("order.accepted", { actor: "s" })).toEqual([]);
+  });
+
+  it("of a ready or released order, is also the couriers nearby, each once", () => {
+    const order = sampleOrder({ nearbyDelivererIds: ["f", "g"], formerDelivererId: "d" });
+    const nearby = ["f", "g"].map((userId) => ({ userId, event: "order.ready:deliverer" }));
+    expect(addresseesOf("order.ready", order).slice(1)).toEqual(nearby);
+    expect(addresseesOf("order.released", order).slice(2)).toEqual(nearby);
+  });
+
+  it("of an order that a member of the staff has placed, is this member as staff, once", () => {
+    const order = sampleOrder({ customer: { id: "s", name: "Zoë" } });
+    expect(addresseesOf("order.paid", order, ["s", "t"])).toEqual([
+      { userId: "s", event: "order.paid:partner" },
+      { userId: "t", event: "order.paid:partner" },
+    ]);
   });
 
   it("of a cancelled order without a deliverer, is the customer only", () => {

@@ -1,8 +1,8 @@
 import type { OrderSnapshot } from "../../../contracts/messages.ts";
 import type { OrderEvent } from "./templates/catalogue.ts";
 
-/** A party of an order that can be notified. `partner` is the staff of the order's partner. */
-type Party = "customer" | "deliverer" | "partner";
+/** A party of an order that can be notified. `partner` is the staff of the order's partner, `nearby` couriers on duty near it. */
+type Party = "customer" | "deliverer" | "partner" | "nearby";
 
 /** The parties that are notified of each event. An empty list means that no notification is sent. */
 export const audience = {
@@ -10,10 +10,10 @@ export const audience = {
   "order.paid": ["customer", "partner"],
   "order.accepted": ["customer"],
   "order.rejected": ["customer"],
-  "order.ready": ["customer"],
+  "order.ready": ["customer", "nearby"],
   "order.delayed": ["customer", "deliverer"],
   "order.assigned": ["customer", "deliverer", "partner"],
-  "order.released": ["customer", "deliverer"],
+  "order.released": ["customer", "deliverer", "nearby"],
   "order.delivered": ["customer"],
   "order.failed": ["customer"],
   "order.cancelled": ["customer", "deliverer", "partner"],
@@ -36,6 +36,7 @@ export function concernsStaff(type: OrderMessageType, { previousStatus }: OrderS
 /**
  * The users who are notified of this event, each with the template. Deliverers and staff get no notification of an own
  * change; a deliverer gets one of each assignment. A customer also gets notifications of own changes, as a receipt.
+ * A user with two parts, as a member of the staff who is the customer, gets one notification: that of the work.
  * @param staff of the order's partner
  */
 export function addresseesOf(
@@ -43,9 +44,12 @@ export function addresseesOf(
   order: OrderSnapshot,
   staff: readonly string[] = [],
 ): Addressee[] {
-  return audience[type].flatMap((party: Party) =>
-    usersOf(party, type, order, staff).map((userId) => ({ userId, event: `${type}:${party}` as OrderEvent })),
-  );
+  const eventByUser = new Map<string, OrderEvent>();
+  for (const party of audience[type] as readonly Party[]) {
+    const event = party === "nearby" ? "order.ready:deliverer" : (`${type}:${party}` as OrderEvent);
+    for (const userId of usersOf(party, type, order, staff)) eventByUser.set(userId, event);
+  }
+  return [...eventByUser].map(([userId, event]) => ({ userId, event }));
 }
 
 function usersOf(
@@ -55,6 +59,7 @@ function usersOf(
   staff: readonly string[],
 ): readonly string[] {
   if (party === "customer") return [order.customer.id];
+  if (party === "nearby") return order.nearbyDelivererIds ?? [];
   const { delivererId, formerDelivererId, actor } = order;
   const others =
     party === "partner"

@@ -19,6 +19,7 @@ import {
   alertIdOf,
   alertNotifications,
   directNotification,
+  nearNotifications,
   orderNotifications,
   refundNotifications,
 } from "./outgoing-notifications.ts";
@@ -34,6 +35,8 @@ const DIRECT_RETRY_DELAYS_MS = [500, 2_000, 10_000, 60_000, 180_000];
  * a newer one is not sent.
  */
 const STALE_AFTER_MS = 30_000;
+/** A courier who was near so long ago has arrived meanwhile. */
+const NEAR_MS = 300_000;
 
 type HistoryEventType = `notification.${"sent" | "failed" | "muted" | "held" | "dropped"}`;
 
@@ -89,6 +92,18 @@ export function handlers(deps: SendingDeps): Handlers {
           [directNotification(deps.keys, await deps.templateOverrides.current(), message)],
           lease,
         ),
+    },
+    "courier.near": {
+      schedule: ORDER_RETRY_DELAYS_MS,
+      dead,
+      async external(message, lease) {
+        if (lease.attempt === 1 && deps.clock.now() - Date.parse(message.time) > NEAR_MS) return undefined;
+        return sendNotifications(
+          deps,
+          await nearNotifications(deps.postgres.db, await deps.templateOverrides.current(), message),
+          lease,
+        );
+      },
     },
     "refund.completed": {
       schedule: ORDER_RETRY_DELAYS_MS,

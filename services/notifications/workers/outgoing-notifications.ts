@@ -13,6 +13,7 @@ import {
   type RenderOptions,
   renderAlert,
   renderDirect,
+  renderNear,
   renderOrder,
   renderRefund,
   renderReminder,
@@ -39,7 +40,8 @@ export async function orderNotifications(
   overrides: TemplateOverrideLookup,
   { id, type, time, data: order }: Message<OrderMessageType>,
 ): Promise<OutgoingNotification[]> {
-  const concerned = [order.customer.id, order.delivererId, order.formerDelivererId].filter(
+  const { delivererId, formerDelivererId, nearbyDelivererIds = [] } = order;
+  const concerned = [order.customer.id, delivererId, formerDelivererId, ...nearbyDelivererIds].filter(
     (id) => id !== undefined,
   );
   const staffed = concernsStaff(type, order) ? order.partnerId : undefined;
@@ -48,7 +50,8 @@ export async function orderNotifications(
   const outgoing: OutgoingNotification[] = [];
   for (const { userId, event } of addressees) {
     const person = people.get(userId);
-    if (!person && (await isErased(db, userId))) continue;
+    // A courier nearby can miss an order; the others get their notifications later if they are not known yet.
+    if (!person && (event === "order.ready:deliverer" || (await isErased(db, userId)))) continue;
     const deliverer = order.delivererId && people.get(order.delivererId)?.firstName;
     // Before the customer's user.registered message arrives, the name comes from the order. It has no deliverer's name.
     const firstName = person?.firstName ?? (userId === order.customer.id ? order.customer.name : undefined);
@@ -62,6 +65,28 @@ export async function orderNotifications(
     });
   }
   return outgoing;
+}
+
+/** The notifications that a courier is near the partner, to its staff, or near the customer. */
+export async function nearNotifications(
+  db: Db,
+  overrides: TemplateOverrideLookup,
+  { id, data }: Message<"courier.near">,
+): Promise<OutgoingNotification[]> {
+  const { place, orderId, delivererId, customer, partnerId } = data;
+  const isAtPartner = place === "pickup";
+  const wanted = isAtPartner ? [delivererId] : [delivererId, customer.id];
+  const { people, staff } = await recipientsWithStaff(db, wanted, isAtPartner ? partnerId : undefined);
+  const event = isAtPartner ? "courier.near:partner" : "courier.near:customer";
+  const input = { ...data, deliverer: people.get(delivererId)?.firstName };
+  return (isAtPartner ? staff : [customer.id]).flatMap((userId) => {
+    const person = people.get(userId);
+    if (!person) return [];
+    const render = (options: RenderOptions) =>
+      renderNear(event, input, person.firstName, person.language, options);
+    const notification = { messageId: id, addressee: userId, userId, orderId, event: "courier.near" };
+    return [personalNotification(notification, render, overrides, person)];
+  });
 }
 
 /** A reminder to each of the partner's staff. */

@@ -109,7 +109,8 @@ export function reassignOrder(
       if (isAssigned && order.handoverFailures === 0) return viewOf(order);
       let released: Order = order;
       if (order.status !== "ready") {
-        released = await saveDecision(deps, trx, order, release(order, actor, nowMs, reason));
+        const leavesPool = delivererId !== undefined;
+        released = await saveDecision(deps, trx, order, release(order, actor, nowMs, reason), { leavesPool });
       } else if (!delivererId) {
         throw invalidField(
           "delivererId",

@@ -4,6 +4,12 @@ import { affected, type Db, type Rows, row, rows } from "../../../lib/sql/databa
 import { distanceSql } from "../../../lib/sql/distance.ts";
 import { DELIVERER_LOCK } from "./former-deliverers.repository.ts";
 
+/** The couriers who are notified of a ready order: at most so many, and not farther away. */
+const NEAREST_MAX = 10;
+const NEARBY_METERS = 5_000;
+/** How many of the nearest couriers are read, since some of them have no room for one more order. */
+const NEAREST_READ = 50;
+
 /** The facts that decide whether a user may be assigned one more order. */
 export interface Admission {
   /** The user is no longer a deliverer although the token says so. */
@@ -208,6 +214,30 @@ export async function recordNear(db: Db, orderId: string, place: Place): Promise
   const column = place === "pickup" ? "near_pickup_at" : "near_destination_at";
   const sql = `UPDATE order_positions SET ${column} = now() WHERE order_id = ? AND ${column} IS NULL`;
   return (await affected(db, sql, [orderId])) === 1;
+}
+
+/**
+ * The couriers on duty with room for one more order, the nearest first. Reads the couriers on duty only, of whom there are
+ * few beside the orders.
+ * @param ordersAtOnceMax for couriers for whom no operator has set another number
+ */
+export async function nearestCouriers(
+  db: Db,
+  { latitude, longitude }: Position,
+  ordersAtOnceMax: number,
+): Promise<string[]> {
+  const found = await rows<{ id: string }>(
+    db,
+    `SELECT near.id FROM (
+       SELECT c.id, c.orders_at_once, ${distanceSql([":latitude", ":longitude"], ["c.latitude", "c.longitude"])} AS distance_meters
+       FROM couriers c WHERE c.on_duty_since IS NOT NULL AND c.latitude IS NOT NULL
+       ORDER BY distance_meters LIMIT ${NEAREST_READ}) near
+     WHERE near.distance_meters <= ${NEARBY_METERS}
+       AND ${underWayOf("near.id")} < coalesce(near.orders_at_once, :ordersAtOnceMax)
+     ORDER BY near.distance_meters LIMIT ${NEAREST_MAX}`,
+    { latitude, longitude, ordersAtOnceMax },
+  );
+  return found.map(({ id }) => id);
 }
 
 /** The number of couriers on duty. */

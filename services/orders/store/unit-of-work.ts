@@ -1,4 +1,5 @@
 import { fail } from "../../../contracts/errors.ts";
+import type { NewMessage } from "../../../contracts/messages.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import { failpoint } from "../../../lib/failpoint.ts";
 import { KeyedLimitError } from "../../../lib/keyed-limit.ts";
@@ -8,6 +9,7 @@ import { audit } from "../../../mixins/outbox/audit.ts";
 import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import type { Decision, Order } from "../domain/order-model.ts";
+import { nearestCouriers } from "./couriers.repository.ts";
 import { findOrder, type LoadedOrder, lockOrder, saveOrder, type Viewer } from "./orders.repository.ts";
 import { insertRefunds } from "./payments.repository.ts";
 
@@ -79,15 +81,25 @@ export async function commitWithMessages<T>(
   return result;
 }
 
-/** Saves a decision in the caller's transaction: state, history, refunds and messages. */
+/** The dependencies of `saveDecision`. */
+export type SaveDependencies = Pick<OrdersDependencies, "outbox" | "wakeRefunds" | "courierOrdersMax">;
+
+/**
+ * Saves a decision in the caller's transaction: state, history, refunds and messages.
+ * @param leavesPool the order is assigned in the same transaction, so no other courier is notified of it
+ */
 export async function saveDecision(
-  { outbox, wakeRefunds }: Pick<OrdersDependencies, "outbox" | "wakeRefunds">,
+  deps: SaveDependencies,
   trx: Transaction,
   before: Order,
   decision: Decision,
+  { leavesPool = false }: { leavesPool?: boolean } = {},
 ): Promise<Order> {
-  const { next, transition, messages, refunds } = decision;
+  const { outbox, wakeRefunds } = deps;
+  const { next, transition, refunds } = decision;
   if (next === before) return before;
+  const entersPool = next.status === "ready" && before.status !== "ready" && !leavesPool;
+  const messages = entersPool ? await withNearbyCouriers(deps, trx, before, decision) : decision.messages;
   const rows = transition ? outbox.rowsFor(trx.committed, messages) : "[]";
   if (!(await saveOrder(trx, before, decision, rows))) {
     throw Object.assign(new Error("the order was changed meanwhile"), { code: CONFLICT });
@@ -96,6 +108,27 @@ export async function saveDecision(
   if (!transition) await outbox.add(trx, messages);
   if (refunds.length > 0) trx.committed.then(wakeRefunds, () => undefined);
   return next;
+}
+
+/** The messages of an order that enters the pool, with the couriers nearby who are notified of it. */
+async function withNearbyCouriers(
+  { courierOrdersMax }: SaveDependencies,
+  trx: Transaction,
+  before: Order,
+  { next, messages }: Decision,
+): Promise<NewMessage[]> {
+  const { position } = next.partner.pickup;
+  if (!position) return messages;
+  const nearest = await nearestCouriers(trx, position, courierOrdersMax);
+  const nearbyDelivererIds = nearest.filter((id) => id !== before.delivererId);
+  if (nearbyDelivererIds.length === 0) return messages;
+  return messages.map((one) =>
+    isOrderMessage(one) ? { ...one, data: { ...one.data, nearbyDelivererIds } } : one,
+  );
+}
+
+function isOrderMessage(message: NewMessage): message is NewMessage<"order.ready" | "order.released"> {
+  return message.type === "order.ready" || message.type === "order.released";
 }
 
 /**

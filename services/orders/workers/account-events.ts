@@ -1,6 +1,5 @@
 import type { Transaction } from "../../../lib/sql/database.ts";
 import type { Handlers } from "../../../mixins/consumer/handlers.ts";
-import type { OrdersDependencies } from "../dependencies.ts";
 import { delivererGone } from "../domain/order-delivery.ts";
 import { deleteCourier, endDuty } from "../store/couriers.repository.ts";
 import { insertErasedCustomer } from "../store/erasure.repository.ts";
@@ -9,10 +8,10 @@ import {
   ordersInDelivery,
   removeFormerDeliverer,
 } from "../store/former-deliverers.repository.ts";
-import { loadOrder, saveDecision } from "../store/unit-of-work.ts";
+import { loadOrder, type SaveDependencies, saveDecision } from "../store/unit-of-work.ts";
 import { inOrderTrace } from "../use-cases/order-trace.ts";
 
-type Deps = Pick<OrdersDependencies, "outbox" | "wakeRefunds">;
+type Deps = SaveDependencies;
 
 /**
  * Handles the end of accounts, suspensions and the end of the deliverer role. A former deliverer's orders are released into the pool, and an

@@ -1,12 +1,11 @@
 import type { Handlers } from "../../../mixins/consumer/handlers.ts";
-import type { OrdersDependencies } from "../dependencies.ts";
 import { applyNotice } from "../domain/order-partner.ts";
 import { findOrder, lockOrder } from "../store/orders.repository.ts";
-import { isConflict, saveDecision } from "../store/unit-of-work.ts";
+import { isConflict, type SaveDependencies, saveDecision } from "../store/unit-of-work.ts";
 import { inOrderTrace } from "../use-cases/order-trace.ts";
 
 /** Handles the reports of Partners on notices to partners. The partner's time to accept begins with the report. */
-export function noticeHandlers(deps: Pick<OrdersDependencies, "outbox" | "wakeRefunds">): Handlers {
+export function noticeHandlers(deps: SaveDependencies): Handlers {
   return {
     "partner.notified": {
       async inTransaction(trx, { data: notice }) {

@@ -12,3 +12,6 @@ export const admissionOf: typeof real.admissionOf = (trx, userId) =>
       .all<OrderRecord>("orders")
       .filter(([, { delivererId, status }]) => delivererId === userId && status === "delivering").length,
   }));
+
+/** No deliverer of the simulation reports a position. */
+export const nearestCouriers: typeof real.nearestCouriers = async () => [];

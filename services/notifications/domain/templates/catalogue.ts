@@ -24,6 +24,9 @@ export const urgency = {
   "order.accepted:customer": "later",
   "order.rejected:customer": "now",
   "order.ready:customer": "later",
+  "order.ready:deliverer": "now",
+  "courier.near:partner": "now",
+  "courier.near:customer": "now",
   "order.delayed:customer": "later",
   "order.delayed:deliverer": "now",
   "order.assigned:customer": "now",
@@ -110,6 +113,14 @@ export interface RefundTextInput {
   amount: Amount;
   /** The number of the order. */
   number?: string;
+}
+
+/** The input of a text about a courier who is near. */
+export interface NearTextInput {
+  partnerTitle: string;
+  number?: string | undefined;
+  /** The courier's first name, if known. */
+  deliverer?: string | undefined;
 }
 
 /** The input of a reminder about a paid order that is not accepted. */

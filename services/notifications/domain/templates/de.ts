@@ -33,6 +33,18 @@ export const de: Language = {
       title: "Ihre Bestellung ist fertig",
       body: `{{partner}} hat sie eingepackt. Ein Kurier holt sie in Kürze ab.${number}`,
     },
+    "order.ready:deliverer": {
+      title: "Eine Bestellung in Ihrer Nähe ist fertig",
+      body: `Abholen bei {{partner}}, {{pickup}}. Bringen nach {{destination}}. Wer sie zuerst nimmt, bekommt sie.${number}`,
+    },
+    "courier.near:partner": {
+      title: "Der Kurier ist in der Nähe",
+      body: `{{deliverer|Der Kurier}} ist gleich bei {{partner}}.${number}`,
+    },
+    "courier.near:customer": {
+      title: "Ihr Kurier ist in der Nähe",
+      body: `{{deliverer|Der Kurier}} bringt Ihre Bestellung von {{partner}} gleich. Halten Sie Ihre PIN bereit.${number}`,
+    },
     "order.delayed:customer": {
       title: "Ihre Bestellung dauert länger",
       body: `{{partner}} braucht mehr Zeit.${readyIn}${reason}${number}`,

@@ -33,6 +33,18 @@ export const en: Language = {
       title: "Your order is ready",
       body: `{{partner}} has packed it. A courier will collect it shortly.${number}`,
     },
+    "order.ready:deliverer": {
+      title: "An order near you is ready",
+      body: `Collect at {{partner}}, {{pickup}}. Deliver to {{destination}}. The first courier who takes it gets it.${number}`,
+    },
+    "courier.near:partner": {
+      title: "The courier is near",
+      body: `{{deliverer|The courier}} will be at {{partner}} in a moment.${number}`,
+    },
+    "courier.near:customer": {
+      title: "Your courier is near",
+      body: `{{deliverer|The courier}} will bring your order from {{partner}} in a moment. Have your PIN ready.${number}`,
+    },
     "order.delayed:customer": {
       title: "Your order takes longer",
       body: `{{partner}} needs more time.${readyIn}${reason}${number}`,

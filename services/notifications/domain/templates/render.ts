@@ -7,6 +7,7 @@ import {
   directTemplates,
   type Format,
   type Language,
+  type NearTextInput,
   type OrderEvent,
   type OrderTextInput,
   type RefundTextInput,
@@ -26,7 +27,14 @@ import {
   textOf,
   type Values,
 } from "./render-template.ts";
-import { alertValues, directValues, orderValues, refundValues, reminderValues } from "./values.ts";
+import {
+  alertValues,
+  directValues,
+  nearValues,
+  orderValues,
+  refundValues,
+  reminderValues,
+} from "./values.ts";
 
 export { TemplateError };
 
@@ -100,6 +108,17 @@ export function renderReminder(
 ): RenderedText {
   const values = (format: Format) => reminderValues(reminder, firstName, format);
   return renderText("order.unanswered:partner", values, language, options);
+}
+
+/** The text that a courier is near the partner, for its staff, or near the customer. */
+export function renderNear(
+  event: "courier.near:partner" | "courier.near:customer",
+  near: NearTextInput,
+  firstName: string | undefined,
+  language: string,
+  options = PUSH_DEFAULTS,
+): RenderedText {
+  return renderText(event, () => nearValues(near, firstName), language, options);
 }
 
 export function renderAlert(

@@ -1,5 +1,12 @@
 import { ACCEPTANCE_MINUTES_DEFAULT } from "../../../../contracts/order-status.ts";
-import type { Alert, Format, OrderTextInput, RefundTextInput, ReminderTextInput } from "./catalogue.ts";
+import type {
+  Alert,
+  Format,
+  NearTextInput,
+  OrderTextInput,
+  RefundTextInput,
+  ReminderTextInput,
+} from "./catalogue.ts";
 import type { Values } from "./render-template.ts";
 
 const MINUTE_MS = 60_000;
@@ -33,6 +40,13 @@ export function reminderValues(
     ...{ partner: partnerTitle, number, total: money(total), first_name: firstName },
     accept_in_minutes: String(minutesLeft),
   };
+}
+
+export function nearValues(
+  { partnerTitle, number, deliverer }: NearTextInput,
+  firstName: string | undefined,
+): Values {
+  return { partner: partnerTitle, number, deliverer, first_name: firstName };
 }
 
 export function refundValues(
