@@ -6,7 +6,7 @@ import {
   typeOf,
 } from "../../../contracts/errors.ts";
 import { fieldErrors } from "../../../contracts/validation.ts";
-import { encodeErrorData, toSnake } from "../case-mapping.ts";
+import { encodeErrorData, toSnake } from "../pipeline/codec.ts";
 
 const RETRY_AFTER_SECONDS = 1;
 

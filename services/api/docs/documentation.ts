@@ -3,8 +3,8 @@ import { exampleOptions, schemaOptions } from "../../../contracts/documentation.
 import { type ErrorType, errorCatalogue } from "../../../contracts/errors.ts";
 import { IMAGE_TYPES } from "../../../contracts/media.ts";
 import type { Rule } from "../../../contracts/schema.ts";
-import { wireRule } from "../case-mapping.ts";
-import type { Endpoint, RequestPart } from "../pipeline/endpoint.ts";
+import { type RequestPart, wireRule } from "../pipeline/codec.ts";
+import type { Endpoint } from "../pipeline/endpoint.ts";
 import { IDEMPOTENCY_KEY, IF_MATCH } from "../pipeline/request.ts";
 import { BASE_PATH } from "../routes/index.ts";
 import { documentationRoutes } from "./pages.ts";

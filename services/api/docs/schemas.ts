@@ -9,7 +9,7 @@ import * as payments from "../../../contracts/payments.ts";
 import { type Props, storedMoney } from "../../../contracts/schema.ts";
 import { address, givenAddress, position } from "../../../contracts/shared.ts";
 import * as templates from "../../../contracts/templates.ts";
-import { sentProps, wireProps } from "../case-mapping.ts";
+import { sentProps, wireProps } from "../pipeline/codec.ts";
 
 const named: Record<string, { readonly props: Props }> = {
   Address: address,

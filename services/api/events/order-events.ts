@@ -7,7 +7,7 @@ import type { Infer } from "../../../contracts/schema.ts";
 import type { Position } from "../../../contracts/shared.ts";
 import { SetsByKey } from "../../../lib/sets-by-key.ts";
 import { send } from "../answers/answer.ts";
-import { encoder } from "../case-mapping.ts";
+import { encoder } from "../pipeline/codec.ts";
 
 const MAX_STREAMS = 2_000;
 const MAX_STREAMS_OF_ONE_USER = 10;

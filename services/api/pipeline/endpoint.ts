@@ -1,31 +1,21 @@
 import { exampleOf } from "../../../contracts/documentation.ts";
 import { type ErrorType, errorCatalogue } from "../../../contracts/errors.ts";
-import { object, type Props, type Rule } from "../../../contracts/schema.ts";
-import { type Validate, validatorOf } from "../../../contracts/validation.ts";
+import type { Props, Rule } from "../../../contracts/schema.ts";
 import { contractOf } from "../actions/contract.ts";
+import type { Method, Route } from "../routes/route.ts";
 import {
   type Convert,
-  decoder,
   encoder,
-  sentProps,
+  exactPart,
+  type RequestPart,
+  sentPart,
   snakeName,
-  wireProps,
   wireRule,
-} from "../case-mapping.ts";
-import type { Method, Route } from "../routes/route.ts";
+} from "./codec.ts";
 
 export const MAX_JSON_BYTES = 100 * 1024;
 export const MAX_WEBHOOK_BYTES = 64 * 1024;
 export const MAX_IMAGE_BYTES = 5_000_000;
-
-/** The fields that an operation reads from one part of the request: path, query or body. */
-export interface RequestPart {
-  /** The schema in the names that the client sends. */
-  readonly rule: Rule & { readonly props: Props };
-  readonly check: Validate;
-  /** Converts to the names of the contract. */
-  readonly decode: (value: unknown) => Record<string, unknown>;
-}
 
 export interface Body {
   readonly kind: "json" | "image" | "signed";
@@ -82,13 +72,13 @@ export function endpointOf(route: Route): Endpoint {
   const body = bodyOf(route, pick(params.props, toBody ? rest : []), params.props);
   const versioned = offered.includes("expectedVersion");
   const idempotencyKey = route.idempotencyKey ?? (route.method === "POST" ? "accepted" : "never");
-  const query = partOf(pick(params.props, toBody ? [] : rest));
+  const query = exactPart(pick(params.props, toBody ? [] : rest));
   const problems = problemsOf(route, { body, versioned, idempotencyKey, inPath });
   const conditional = route.method === "GET" && route.content !== "events" && route.content !== "csv";
   return {
     route,
     operation: `${route.method} ${route.path}`,
-    path: partOf(pick(params.props, fromPath)),
+    path: exactPart(pick(params.props, fromPath)),
     query,
     body,
     versioned,
@@ -108,31 +98,14 @@ function pick(props: Props, names: readonly string[]): Props {
   return Object.fromEntries(names.map((name) => [name, props[name] as Rule]));
 }
 
-function partOf(props: Props): RequestPart {
-  return exactPart(object(props));
-}
-
-function exactPart(rule: Rule & { readonly props: Props }): RequestPart {
-  return toPart(rule, wireProps(rule.props));
-}
-
-function sentPart(rule: Rule & { readonly props: Props }): RequestPart {
-  return toPart(rule, sentProps(wireProps(rule.props)));
-}
-
-function toPart(rule: Rule & { readonly props: Props }, props: Props): RequestPart {
-  const wire = { ...rule, props };
-  return { rule: wire, check: validatorOf(wire), decode: decoder(rule) as RequestPart["decode"] };
-}
-
 function bodyOf(route: Route, props: Props, all: Props): Body | undefined {
   const { json, image, signed } = (route.body ?? {}) as Record<string, string | undefined>;
   if (image) return { kind: "image", maxBytes: MAX_IMAGE_BYTES, mayBeAbsent: false, field: image };
   if (signed) return { kind: "signed", maxBytes: MAX_WEBHOOK_BYTES, mayBeAbsent: false, field: signed };
   if (!json && Object.keys(props).length === 0) return undefined;
   const inner = json ? (all[json] as RequestPart["rule"]).props : {};
-  const fields = object({ ...inner, ...props });
-  const mayBeAbsent = Object.values(fields.props).every((rule) => rule.optional);
+  const fields = { ...inner, ...props };
+  const mayBeAbsent = Object.values(fields).every((rule) => rule.optional);
   const taken = sentPart(fields);
   const example = { ...(exampleOf(taken.rule) as object), ...route.example };
   return {

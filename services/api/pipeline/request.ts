@@ -7,7 +7,8 @@ import { VERSION_MAX } from "../../../contracts/schema.ts";
 import { parseForeignJson } from "../../../lib/json.ts";
 import { shortenLine } from "../../../lib/text.ts";
 import { FORBIDDEN_NAMES, requestContextOf } from "../edge/request-head.ts";
-import type { Endpoint, RequestPart } from "./endpoint.ts";
+import type { RequestPart } from "./codec.ts";
+import type { Endpoint } from "./endpoint.ts";
 
 const HEIF_TYPE = /^\s*image\/(?:heic|heif|avif)\b/i;
 const MAX_USER_AGENT_LENGTH = 300;

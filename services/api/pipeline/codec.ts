@@ -1,9 +1,10 @@
-import type { Props, Rule } from "../../contracts/schema.ts";
+import { object, type Props, type Rule } from "../../../contracts/schema.ts";
+import { type Validate, validatorOf } from "../../../contracts/validation.ts";
 
 /**
- * Converts names between camelCase (contracts) and snake_case (JSON). The schema decides, never the value: undeclared
- * fields are dropped in both directions, the names in a `record` are data and stay unchanged, and no key of a request
- * becomes a property name.
+ * The codec of requests and answers: checks values by the schema that the client sees, and converts names between
+ * camelCase (contracts) and snake_case (JSON). The schema decides, never the value: undeclared fields are dropped in both
+ * directions, the names in a `record` are data and stay unchanged, and no key of a request becomes a property name.
  */
 type Shape = Rule & { readonly props?: Props; readonly items?: Rule };
 export type Convert = (value: unknown) => unknown;
@@ -79,6 +80,31 @@ function sentRule(rule: Rule): Rule {
   const [sent, item] = [props && sentProps(props), items && sentRule(items)];
   if (sent === props && item === items) return rule;
   return { ...rule, ...(sent && { props: sent }), ...(item && { items: item }) } as Rule;
+}
+
+/** The fields that an operation reads from one part of the request: path, query or body. */
+export interface RequestPart {
+  /** The schema in the names that the client sends. */
+  readonly rule: Rule & { readonly props: Props };
+  readonly check: Validate;
+  /** Converts to the names of the contract. */
+  readonly decode: (value: unknown) => Record<string, unknown>;
+}
+
+/** A path or a query, whose fields have the types of the contract. */
+export function exactPart(props: Props): RequestPart {
+  return partOf(props, wireProps(props));
+}
+
+/** A JSON body, in which null is allowed as described at `sentProps`. */
+export function sentPart(props: Props): RequestPart {
+  return partOf(props, sentProps(wireProps(props)));
+}
+
+function partOf(props: Props, sent: Props): RequestPart {
+  const rule = object(props);
+  const wire = { ...rule, props: sent };
+  return { rule: wire, check: validatorOf(wire), decode: decoder(rule) as RequestPart["decode"] };
 }
 
 /** Converts a result of an action to JSON for the client: declared fields only, in snake_case. */

@@ -21,7 +21,7 @@ import {
   toSnake,
   wireProps,
   wireRule,
-} from "../../services/api/case-mapping.ts";
+} from "../../services/api/pipeline/codec.ts";
 
 const rule = object({
   partnerId: text(10),
