@@ -82,7 +82,7 @@ export function pushConformance(start: () => Promise<PushHarness>): void {
     expect(performance.now() - startedMs).toBeLessThan(TIMEOUT_MS / 2);
   });
 
-  it("check, of settings that lack what the provider requires, says what is missing", () => {
+  it("check, of incomplete settings, names the missing ones", () => {
     expect(harness.provider.check(harness.settings)).toBeUndefined();
     for (const name of harness.provider.requires) {
       expect(harness.provider.check({ ...harness.settings, [name]: "" })).toContain(name);

@@ -204,7 +204,7 @@ describe("NATS with the configuration that ships", () => {
     await monitor.close();
   });
 
-  it("tells a service without a permission which one is missing", async () => {
+  it("reports the missing permission to a service", async () => {
     const reports: string[] = [];
     const report = (line: string) => void reports.push(line);
     const stranger = { ...natsAs(server, "orders"), pass: "wrong" };

@@ -9,7 +9,7 @@ import { eventually } from "../support/eventually.ts";
 import { natsAs, startShippedNats } from "../support/nats.ts";
 
 const BACK_MS = 5_000;
-/** Nodes are looked over every four seconds, and forgotten when nothing came from them for as long. */
+/** Nodes are checked every four seconds, and removed without a heartbeat for that time. */
 const FORGOTTEN_MS = 20_000;
 /** For calls that end when the test says so. */
 const UNHURRIED_MS = 30_000;
@@ -159,7 +159,7 @@ describe("nodes over NATS, each as the user of its service", () => {
     say("DISCONNECT", forged);
     say("INFO", { ...forged, services: [], ipList: [], hostname: "evil", client: {}, config: {}, seq: 99 });
     say("INFO", { ...forged, sender: gateway.nodeID, services: [], instanceID: "evil", seq: 99 });
-    // In its own name it is heard, and after what it said in others' names.
+    // Packets in its own name are accepted, also after packets in the names of others.
     const own = { ver, sender: "partners.evil", services: [], ipList: [], hostname: "evil" };
     say("INFO", { ...own, client: {}, config: {}, metadata: {}, instanceID: "evil", seq: 1 });
     await eventually(async () => {

@@ -279,7 +279,7 @@ describe("checks on Redis", () => {
     try {
       expect(await confirm(one, checkId)).toMatchObject(expired);
       expect(confirmedAt(one)).toBe(0);
-      // A new one is made and confirmed where it was made; elsewhere nobody knows of it.
+      // A new check is confirmed at the gateway that made it; other gateways do not have it.
       const second = await check(one);
       expect(await confirm(other, second)).toMatchObject(expired);
       expect(await confirm(one, second)).toMatchObject({ status: 201 });

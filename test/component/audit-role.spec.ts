@@ -140,7 +140,7 @@ describe("the audit log, for the database user that the service has in a cluster
   ])("refuses: %s", async (statement) => {
     const count = () => query<{ count: string }>(urls.service, "SELECT count(*) FROM audit_entries");
     const entries = await count();
-    // DROP DATABASE is refused in a transaction before anybody asks who may do it.
+    // DROP DATABASE is refused in a transaction before the rights are checked.
     expect([DENIED, ...(statement.startsWith("DROP DATABASE") ? ["25001"] : [])]).toContain(
       await outcomeOf(urls.service, statement),
     );

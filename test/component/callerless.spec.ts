@@ -38,7 +38,7 @@ const OPEN: Record<string, string> = {
   "orders.track": "the link's token is the proof; it shows no more than a first name",
   "orders.receivePayment": "the bank's signature is the proof",
   "partners.receiveCallback": "the partner's signature is the proof",
-  // Between services, where no customer is there to ask: closed to everybody else by the bridge's credential and by
+  // Between services, where no customer is there to ask: closed to all other clients by the bridge's credential and by
   // the users of NATS, and never published by the gateway.
   "orders.applyPartnerCallback":
     "for Partners, which has verified the signature; only it may ask that over NATS",
@@ -134,7 +134,7 @@ interface Listed {
   action: { visibility?: string };
 }
 
-/** Everything that somebody could believe in who does not look at the token. */
+/** All values that code could trust by mistake instead of the token. */
 function forgedMeta() {
   const admin = { id: newId(), role: "admin", sessionId: newId(), partnerId: newId(), partnerAdmin: true };
   return { user: admin, caller: admin, locals: { caller: admin }, role: "admin", userId: admin.id };
@@ -168,7 +168,7 @@ describe("every action that other services can call", () => {
   it("has a contract, and every contract has an action", () => {
     expect(offered.filter(({ example }) => example === undefined)).toEqual([]);
     const names = new Set(offered.map(({ name }) => name));
-    // Made on its own node only, by whoever starts the platform.
+    // Called on its own node only, by the launcher.
     const kept = ["identity.createAdmin"];
     expect(Object.keys(contracts).filter((name) => !names.has(name))).toEqual(kept);
     expect(Object.keys(OPEN).filter((name) => !names.has(name))).toEqual([]);

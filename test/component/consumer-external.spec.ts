@@ -11,7 +11,7 @@ const stage = consumerStage();
 const { receiver, publish, oneRow, effectsOnce } = stage;
 const LEASE_MS = quickConsumer.leaseMs;
 
-/** Until when nobody else may begin with a message, in Unix milliseconds. */
+/** The time until which no other worker may claim a message, in Unix milliseconds. */
 async function leasedUntil({ id }: { id: string }): Promise<number> {
   const [found] = await rows<{ ms: number }>(
     stage.bench.db.db,
@@ -126,7 +126,7 @@ describe("a consumer's external handler", () => {
     await Promise.all(replicas.map(({ broker }) => broker.stop()));
   });
 
-  it("whose lease was lost, hears of it and commits nothing", async () => {
+  it("whose lease was lost, is aborted and commits nothing", async () => {
     let begun = 0;
     let aborted = 0;
     const { broker } = await receiver({
@@ -153,7 +153,7 @@ describe("a consumer's external handler", () => {
     await broker.stop();
   });
 
-  it("that never ends, is told to stop and counts as failed", async () => {
+  it("that never ends, is aborted and counts as failed", async () => {
     let told: unknown;
     const { broker } = await receiver(
       {

@@ -80,7 +80,7 @@ describe("a consumer's handler in a transaction", () => {
     await broker.stop();
   });
 
-  it("that says `permanent`, is dead at once", async () => {
+  it("with `permanent`, is dead at once", async () => {
     const { broker } = await receiver({
       "user.deleted": {
         inTransaction: () => Promise.reject(Object.assign(new Error("gone for good"), { permanent: true })),
@@ -108,7 +108,7 @@ describe("a consumer's handler in a transaction", () => {
     await broker.stop();
   });
 
-  it("whose error says when to come again, waits at least so long", async () => {
+  it("whose error has a time for the next attempt, waits at least that long", async () => {
     const error: HandlerError = Object.assign(new Error("busy"), { retryAfterMs: 3_600_000 });
     const { broker } = await receiver({
       "user.deleted": { inTransaction: () => Promise.reject(error) },

@@ -74,7 +74,7 @@ describe("an inbox", () => {
     await stage.empty();
   });
 
-  it("told what it cannot read, puts that aside with the reason and takes the rest", async () => {
+  it("with messages that it cannot read, quarantines them with the reason and accepts the others", async () => {
     const { broker, con } = await receiver(entering);
     const sound = many(2);
     const strange = [
@@ -153,7 +153,7 @@ describe("an inbox", () => {
     },
   );
 
-  it("with all its places taken, tells other replicas that messages wait", async () => {
+  it("with all its places taken, notifies other replicas of waiting messages", async () => {
     const told = Promise.withResolvers<void>();
     const db = openPool(stage.bench.database, 1);
     const worker = startWorker({
@@ -295,7 +295,7 @@ describe("an inbox", () => {
     await stopping;
   });
 
-  it("forgets what is over after fourteen days, and never a dead letter", async () => {
+  it("deletes handled messages after fourteen days, and never a dead letter", async () => {
     const { broker } = await receiver({
       ...entering,
       "notification.sent": { schedule: [], external: () => Promise.reject(new Error("no")) },

@@ -31,7 +31,7 @@ describe("a node that has left", () => {
   });
   afterEach(() => Promise.all([staying.stop(), other.stop()]));
 
-  it("in order, is forgotten, so that its missing heartbeat raises no warning", async () => {
+  it("in order, is removed, so that its missing heartbeat raises no warning", async () => {
     await other.stop();
     await eventually(() => expect(known().get("other")).toBeUndefined());
   });

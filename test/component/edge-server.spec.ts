@@ -134,7 +134,7 @@ describe("edge server", () => {
     expect(other.text()).toContain("served");
   });
 
-  it("that is being closed, says on each further answer of a connection that this is its last", async () => {
+  it("that is being closed, sends `Connection: close` with each further answer", async () => {
     const answers: ServerResponse[] = [];
     const port = await listen((_, res) => answers.push(res));
     const { socket, text } = talk(port, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -186,7 +186,7 @@ describe("edge server", () => {
     expect(closeGraceMs).toBeLessThan(STOP_LIMIT_MS);
   });
 
-  it("on a port that another server has, says so", async () => {
+  it("on a port of another server, reports it", async () => {
     const port = await listen(() => undefined);
     const second = edgeServer(
       () => undefined,

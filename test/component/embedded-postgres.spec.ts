@@ -119,7 +119,7 @@ describe("the embedded PostgreSQL", () => {
   });
 });
 
-/** Root becomes somebody ordinary, if that one may run our Node; whoever is not root is ordinary already. */
+/** Root becomes an ordinary user, if that user may run our Node; other users stay the same. */
 const NOBODYS = { uid: NOBODY, gid: NOBODY, cwd: "/" };
 const mayBecomeNobody =
   process.getuid?.() === 0 && spawnSync(process.execPath, ["--version"], NOBODYS).status === 0;

@@ -30,7 +30,7 @@ function entry({ version, to }: { version: number; to: string }) {
   return { id: newId(), type: `order.${to}`, at: "2026-11-22T10:30:00Z", to, actor: "somebody", version };
 }
 
-/** Opens the stream; what it tells is collected. */
+/** Opens the stream and collects its events. */
 async function follow(headers: Record<string, string> = {}) {
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const request = get(`${gateway.url}/api/v1/orders/${orderId}/events`, { headers }, resolve);

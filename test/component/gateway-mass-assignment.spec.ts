@@ -15,7 +15,7 @@ interface Shape extends Rule {
   readonly items?: Shape;
 }
 
-/** A field of an answer that the input does not take: where it would stand, as an error tells it, and what it holds. */
+/** A field of an answer that the input does not take: its place, as an error names it, and its value. */
 interface Addition {
   field: string;
   value: unknown;
@@ -136,7 +136,7 @@ describe("a role in the query", () => {
     "of %s, is refused and reaches no service",
     async (_, endpoint) => {
       const answer = await send(endpoint, { query: "role=admin" });
-      // A request without a valid signature is told nothing else.
+      // A request without a valid signature gets no other information.
       expect(answer).toEqual(
         endpoint.route.access === "signed"
           ? { status: 401, code: "bad_signature", errors: [] }

@@ -98,7 +98,7 @@ describe("nodes that come and go", () => {
   );
 
   concurrently(
-    "a node with another secret is let nowhere, and its users are told INTERNAL, not to sign in",
+    "a node with another secret is refused, and its users get INTERNAL, not a request to sign in",
     async (nodes) => {
       const server = await nodes.server({ nodeID: "server" });
       const secret = "a secret of another platform altogether";
@@ -220,23 +220,26 @@ describe("nodes that come and go", () => {
     },
   );
 
-  concurrently("a server that begins to stop, says so and still answers who has not heard", async (nodes) => {
-    let client: ReturnType<typeof plainClient> | undefined;
-    const seen: unknown[] = [];
-    const atTheStop: Middleware = {
-      name: "at the stop",
-      async stopping() {
-        seen.push(await client?.health(SERVICE));
-        seen.push((await client?.call("Echo", { ...EMPTY_ECHO, colour: 1 }))?.colour);
-      },
-    };
-    const server = await nodes.server({ nodeID: "server", middlewares: [atTheStop] });
-    client = plainClient(server.address);
-    await expect(client.health(SERVICE)).resolves.toBe("SERVING");
-    await nodes.stop(server.broker);
-    expect(seen).toEqual(["NOT_SERVING", 1]);
-    client.close();
-  });
+  concurrently(
+    "a server that begins to stop, announces it and still answers clients without the announcement",
+    async (nodes) => {
+      let client: ReturnType<typeof plainClient> | undefined;
+      const seen: unknown[] = [];
+      const atTheStop: Middleware = {
+        name: "at the stop",
+        async stopping() {
+          seen.push(await client?.health(SERVICE));
+          seen.push((await client?.call("Echo", { ...EMPTY_ECHO, colour: 1 }))?.colour);
+        },
+      };
+      const server = await nodes.server({ nodeID: "server", middlewares: [atTheStop] });
+      client = plainClient(server.address);
+      await expect(client.health(SERVICE)).resolves.toBe("SERVING");
+      await nodes.stop(server.broker);
+      expect(seen).toEqual(["NOT_SERVING", 1]);
+      client.close();
+    },
+  );
 
   concurrently("a server that comes back at another address is found there", async (nodes) => {
     const before = await nodes.server({ nodeID: "server" });

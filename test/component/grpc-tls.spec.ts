@@ -130,7 +130,7 @@ describe("a node that calls another", () => {
     ],
     ["an expired certificate", files.expiredServer, "expired"],
     ["the certificate of another node", files.caller, "not for server"],
-  ])("tells a server with %s nothing, and reports why", async (_, presented, reason) => {
+  ])("sends nothing to a server with %s, and reports why", async (_, presented, reason) => {
     const requests: string[] = [];
     const fake = new Server();
     fake.addService(

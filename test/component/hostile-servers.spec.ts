@@ -56,7 +56,7 @@ function wrong(ended: Record<string, unknown>, isFine: (end: unknown) => boolean
 }
 
 const nothingWrong = {};
-/** A server that does not read learns of no end. */
+/** A server that does not read gets no event of the end. */
 const unread = { "accepts and never reads": undefined };
 
 describe("beside servers that violate HTTP in every phase of an answer", () => {

@@ -74,7 +74,7 @@ const enter = async (trx: Transaction, what: string) => {
 const ledger = async () =>
   (await rows<{ what: string }>(db.db, "SELECT what FROM ledger ORDER BY what")).map(({ what }) => what);
 
-/** Calls as somebody with a key; the hash of the body is the body here. */
+/** Calls as a user with a key; the hash of the body is the body here. */
 async function ask(action: "till.pay" | "till.open", what: string, key?: string, who = ADA) {
   const meta: Meta = { token: await identity.token({ id: who }) };
   if (key) meta.idempotency = { key, bodyHash: what };

@@ -271,7 +271,7 @@ describe("passwords", () => {
 
 describe("the end of a session, for the other services", () => {
   const idOf = (token: string) => decodeJwt(token).sid as string;
-  /** The sessions of a user that the others were told to be over. */
+  /** The sessions of a user whose end was published. */
   const toldOf = (userId: string) =>
     bench.seen.flatMap(({ type, data }) => {
       const { userId: whose, sessionIds = [] } = data as { userId?: string; sessionIds?: string[] };

@@ -34,7 +34,7 @@ beforeAll(async () => {
   bench = await planBench("identity");
   db = bench.db;
   const id = "gen_random_uuid()";
-  // Of each table all but a few rows are still needed, and nothing tells the planner how many.
+  // Of each table all but a few rows are still needed, and the planner has no statistics about their number.
   const [soon, long] = ["now() + n * interval '1 second'", "now() - interval '40 days'"];
   const over = `CASE WHEN n % 500 = 0 THEN ${long} ELSE ${soon} END`;
   const from = `FROM generate_series(1, ${ROWS}) n`;

@@ -13,7 +13,7 @@ const LOOPS = 24;
 const FEW_LOOPS = 6;
 const HEALTHY = 15;
 
-/** Calls again and again, from many sides, until it is told to stop. */
+/** Calls repeatedly and concurrently until it is stopped. */
 function hammer(work: () => Promise<unknown>, count = LOOPS) {
   let stopped = false;
   const outcomes = new Map<string, number>();
@@ -50,7 +50,7 @@ async function expectNoFailures(call: () => Promise<unknown>): Promise<void> {
   if (first.length > 0) expect({ first, again: await failures() }).toMatchObject({ again: [] });
 }
 
-/** Holds rows of a table locked, as a transaction does that somebody has left open. */
+/** Holds rows of a table locked, like a transaction that was left open. */
 async function holding(url: string, sql: string, values: unknown[]) {
   const client = new pg.Client({ connectionString: url });
   await client.connect();

@@ -73,7 +73,7 @@ describe("a push (P17)", () => {
     expect(platform.mails(who.email)).toEqual([]);
   });
 
-  it("that is refused, with mails turned off, fails, and the history says so", async () => {
+  it("that is refused, with mails turned off, fails, and the history shows it", async () => {
     const who = await platform.person();
     await platform.device(who, "sandbox", `refuse-${newId()}`);
     await platform.as({ id: who.id }, "notifications.setPreferences", { push: true, email: false });

@@ -21,7 +21,7 @@ let platform: NotificationsHarness;
 let hostile: HostileServers;
 let endpoints: string[];
 beforeAll(async () => {
-  // Each with an address of its own, as somebody has who owns a domain.
+  // Each with an address of its own, like the owner of a domain.
   const hang = hostileHttp["reads and says nothing"] as NonNullable<(typeof hostileHttp)[string]>;
   const each = Array.from({ length: HOSTILE }, (_, index) => [`${index}`, hang] as const);
   const closes = hostileHttp["closes after the request"] as typeof hang;
@@ -84,7 +84,7 @@ it("a code is mailed and others' pushes are sent while all hostile push endpoint
   await platform.say("order.assigned", orderOf(healthy));
   await eventually(() => expect(platform.mails(email)).toHaveLength(1));
   await eventually(() => expect(platform.shownTo(token)).toHaveLength(1));
-  // And whoever has such an endpoint is told by mail.
+  // The user with such an endpoint gets a mail.
   for (const who of victims.slice(0, 4)) {
     await eventually(() => expect(platform.mails(who.email)).toHaveLength(1));
     expect(outcomesOf(await platform.settled(who)).at(-1)).toBe("smtp accepted");

@@ -151,7 +151,7 @@ describe("quiet hours", () => {
     const { who, phone } = await reachable();
     await wish(who, atNight);
     const order = orderOf(who);
-    // Said by the clock that the service reads: what is late by that is not told at all.
+    // By the clock of the service: it sends no outdated notification.
     const time = () => ({ time: new Date(Date.now() + shiftMs).toISOString() });
     await platform.say("order.paid", { ...order, version: 2 }, time());
     await becomes(who, "order.paid held");

@@ -57,7 +57,7 @@ function watcher(history: Subscription["history"] = async () => []): Subscriptio
 const moved = (version: number) =>
   ({ version, type: "order.paid", at: "2026-11-22T10:00:00.000Z", to: "paid", actor: "bank" }) as never;
 
-/** The ids of the events that a client is told which says that it has seen this one. */
+/** The ids of the events that a client gets which has seen this one. */
 async function idsAfter(
   afterVersion: number,
   there: { history: number[]; version: number },
@@ -189,7 +189,7 @@ describe("order streams", () => {
     for (const one of close) one();
   });
 
-  it("told of a position before the history is read, send their headers first and go on", async () => {
+  it("with a position before the history is read, send their headers first and continue", async () => {
     const { client, res } = await request();
     const subscription = watcher(async () => {
       streams.position(position);
@@ -257,7 +257,7 @@ describe("order streams", () => {
     expect(await text(response)).not.toContain("event: order");
   });
 
-  it("told of several moves during a read, read once more after it", async () => {
+  it("with several transitions during a read, read once more after it", async () => {
     let reads = 0;
     let running = 0;
     const { res } = await request();
@@ -278,20 +278,23 @@ describe("order streams", () => {
 
   it.each([
     ["never shows up", 1, 1 + 1 + HISTORY_RETRIES],
-    ["was told already", 0, 1],
-  ])("told of a move that %s, read the history a limited number of times", async (_, version, expected) => {
-    jest.useFakeTimers({ doNotFake: ["setImmediate", "nextTick", "performance", "Date"] });
-    const history = jest.fn<Subscription["history"]>(async () => []);
-    const { client, res } = await request();
-    const subscription = watcher(history);
-    await streams.open(subscription, res, {});
-    await once(client, "response");
-    streams.moved({ orderId: subscription.orderId, version });
-    await jest.advanceTimersByTimeAsync((HISTORY_RETRIES + 5) * HISTORY_RETRY_DELAY_MS);
-    expect(history).toHaveBeenCalledTimes(expected);
-  });
+    ["was sent already", 0, 1],
+  ])(
+    "with a transition that %s, read the history a limited number of times",
+    async (_, version, expected) => {
+      jest.useFakeTimers({ doNotFake: ["setImmediate", "nextTick", "performance", "Date"] });
+      const history = jest.fn<Subscription["history"]>(async () => []);
+      const { client, res } = await request();
+      const subscription = watcher(history);
+      await streams.open(subscription, res, {});
+      await once(client, "response");
+      streams.moved({ orderId: subscription.orderId, version });
+      await jest.advanceTimersByTimeAsync((HISTORY_RETRIES + 5) * HISTORY_RETRY_DELAY_MS);
+      expect(history).toHaveBeenCalledTimes(expected);
+    },
+  );
 
-  it("told of a move that the history shows later, stop reading then", async () => {
+  it("with a transition that the history shows later, stop reading then", async () => {
     jest.useFakeTimers({ doNotFake: ["setImmediate", "nextTick", "performance", "Date"] });
     let reads = 0;
     const history = async () => (++reads < 4 ? [] : [moved(1)]);

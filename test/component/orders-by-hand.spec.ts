@@ -110,7 +110,7 @@ describe("an order, by hand of its partner's staff,", () => {
     }
   });
 
-  it("is rejected with a reason, a text and the products that are out, refunded and told as that", async () => {
+  it("is rejected with a reason, a text and the products that are out, refunded, and notified with these", async () => {
     const order = await shop.placed("paid");
     const { orderId, quote } = order;
     const staff = staffOf(order);

@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => shop.stop());
 
-/** Identity says that somebody was erased. */
+/** Identity's message that a user was erased. */
 async function erased(userId: string) {
   const db = openPool(shop, 1);
   const news = message("user.deleted", userId, { version: 9, userId });
@@ -62,7 +62,7 @@ describe("an erased customer", () => {
     const seen = await shop.as(order.deliverer, "orders.get", { orderId: order.orderId });
     expect(seen.address.line1).not.toBe("Erased");
     const { pin } = await shop.get(order);
-    // An operator tells it to the deliverer, since the customer can't.
+    // An operator gives it to the deliverer, because the customer cannot.
     expect(await shop.as(shop.admin, "orders.get", { orderId: order.orderId })).toMatchObject({ pin });
     await shop.as(order.deliverer, "orders.deliver", { orderId: order.orderId, pin: pin as string });
     await eventually(async () =>

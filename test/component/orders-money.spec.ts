@@ -12,7 +12,7 @@ const AT_ONCE = 4;
 const TEST_TIMEOUT_MS = 300_000;
 const REST = { timeoutMs: 120_000 };
 const MOODS: Mood[] = ["well", "lost", "down", "well"];
-/** A busy machine may ask to come back later, or not answer in time; nothing else of ours may fail. */
+/** On a busy machine a request may be answered 503 or time out; no other failure is accepted. */
 const EXPECTED = /^4\d\d |^503 SERVICE_UNAVAILABLE|^504 REQUEST_TIMEOUT/;
 
 type Order = Awaited<ReturnType<OrdersHarness["confirmed"]>>;
@@ -164,7 +164,7 @@ describe("the same race, without the database's guards on writes", () => {
 });
 
 /**
- * Puts a view in the place of the orders, whose trigger writes whatever it is told: the version and state in an
+ * Puts a view in the place of the orders, whose trigger writes any given values: the version and state in an
  * UPDATE's condition are looked at when the row is read, and no more when it is written, as if they were not there.
  */
 async function withoutGuards(): Promise<string> {

@@ -216,7 +216,7 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
   it("orders with a due poll are found without reading others, unpaid ones first", async () => {
     const due = [orderId(200), orderId(300), orderId(50_003), orderId(50_004)];
     await db.query("UPDATE orders SET reconcile_at = now() - interval '1 minute' WHERE id = ANY (?)", [due]);
-    // Longest overdue are the paid ones; of the second of them nobody knows when it was paid.
+    // Longest overdue are the paid ones; the time of payment of the second one is unknown.
     await db.query("UPDATE orders SET reconcile_at = now() - interval '1 hour' WHERE id = ANY (?)", [
       due.slice(2),
     ]);

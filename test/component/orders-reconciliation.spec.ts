@@ -22,7 +22,7 @@ afterAll(async () => {
   bank.stop();
 });
 
-/** A busy machine may ask to come back later, as it may ask a bank. */
+/** On a busy machine a request may be answered 503, for clients and banks alike. */
 const confirmed = () => eventually(() => shop.confirmed());
 const bankRow = async () =>
   (await shop.as(shop.admin, "orders.listBanks", {})).items.find(({ id }) => id === shop.bankId);
@@ -103,7 +103,7 @@ describe("an unpaid order", () => {
 
 describe("a paid order", () => {
   it.each(["paid", "preparing", "ready", "delivering"] as const)(
-    "and %s, and is paid again unheard: the second payment is booked and goes back as one that was told",
+    "and %s, and is paid again without a report: the second payment is booked and refunded like a reported one",
     async (status) => {
       bank.refunds = "completed";
       const [told, unheard] = await Promise.all([shop.placed(status), shop.placed(status)]);
@@ -170,7 +170,7 @@ describe("a paid order", () => {
 describe("differences between the bank and the platform", () => {
   it.each<[string, string, (known: TestPayment) => TestPayment[]]>([
     [
-      "the bank gave back what nobody asked for",
+      "the bank made a refund without a request",
       "refund.difference",
       (one) => [{ ...one, refunded_minor: 500 }],
     ],
@@ -350,7 +350,7 @@ describe("the gauges of orders", () => {
     await shop.as(second.customer, "orders.cancel", { orderId: second.orderId });
     expect(await pending()).toBe(open + 1);
     expect(await figures("orders_open")).not.toHaveProperty("cancelled");
-    // Its bank is left alone now, so that nobody looks.
+    // Its bank is not polled now.
     await shop.sql(
       `INSERT INTO bank_contacts (bank_id, failures, silent_since, retry_at)
        VALUES ($1, 1, now(), now() + interval '1 hour')

@@ -31,7 +31,7 @@ describe("a bank that hangs", () => {
     await eventually(() => expect(stage.bank.asked.at(-1)).toBe("POST /refunds"));
     await stage.shop.as(there.customer, "orders.cancel", { orderId: there.orderId });
     await stage.inState(there.orderId, "completed");
-    // Under its first lease still: nobody has waited for it.
+    // Still under its first lease, for which no test has waited.
     const [held] = await stage.shop.sql(
       "SELECT id, state, attempts FROM refunds WHERE lease_token IS NOT NULL",
     );

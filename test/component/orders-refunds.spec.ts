@@ -64,7 +64,7 @@ describe("a refund", () => {
     await stage.shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
     await stage.inState(order.orderId, "unknown");
     const { id } = await stage.refundOf(order.orderId);
-    // As a killed process leaves it: sent, under a lease that nobody renews, and in truth done at the stage.bank.
+    // As a killed process leaves it: sent, under a lease that is not renewed, and already completed at the stage.bank.
     stage.bank.done.set(id, { state: "completed" });
     await stage.shop.sql(
       "UPDATE refunds SET state = 'sent', lease_token = $2, next_at = now() WHERE id = $1",

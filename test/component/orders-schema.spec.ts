@@ -74,7 +74,7 @@ describe("the orders' database", () => {
     ["a negative payment", { paid_minor: -1 }],
     ["more refunded than paid", { paid_minor: 10, refunded_minor: 6, refund_pending_minor: 5 }],
     ["a kitchen that cooks unpaid", { status: "preparing", paid_minor: 999 }],
-    ["a delivery by nobody", { status: "delivering", paid_minor: 1000 }],
+    ["a delivery without a courier", { status: "delivering", paid_minor: 1000 }],
     ["an end without a time", { status: "cancelled", deadline_at: null }],
     ["a deadline after its end", { status: "cancelled", closed_at: now }],
     ["an open order without a deadline", { deadline_at: null }],

@@ -110,7 +110,7 @@ describe("the erasure of a customer", () => {
     });
   });
 
-  it("is forgotten after its hours, and not while an order of the customer is unerased", async () => {
+  it("is deleted after its hours, and not while an order of the customer is unerased", async () => {
     await still(async (trx) => {
       const waiting = await placed(trx);
       const [old, young] = [newId(), newId()];
@@ -164,7 +164,7 @@ describe("a former deliverer", () => {
     });
   });
 
-  it("is forgotten after the hours that a token lives", async () => {
+  it("is deleted after the lifetime of a token", async () => {
     await still(async (trx) => {
       const [old, young] = [newId(), newId()];
       for (const id of [old, young]) await former.addFormerDeliverer(trx, id, 1);

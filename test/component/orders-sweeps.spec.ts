@@ -138,7 +138,7 @@ describe("an order that makes a sweep fail", () => {
       (await shop.sql<{ name: string }>("SELECT customer_name AS name FROM orders WHERE id = $1", [id]))[0]
         ?.name;
     await eventually(async () => expect(await nameOf(other.orderId)).toBe("Erased"));
-    // The stored answers are forgotten after the orders: the order that cannot be erased ends no pass.
+    // The stored answers are deleted after the orders: the order that cannot be erased ends no pass.
     await shop.sql(
       `INSERT INTO idempotency_keys (user_id, scope, key, body_hash, answer) VALUES ($1, 'x', 'k', repeat('a', 64), '{}')`,
       [other.customer.id],

@@ -139,11 +139,7 @@ describe("partners.receiveCallback", () => {
     ["an unknown type", { ...ready, type: "order.eaten" }, "VALIDATION_ERROR"],
     ["no order", { ...ready, data: {} }, "VALIDATION_ERROR"],
     ["an order id that is none", { ...ready, data: { order_id: "42" } }, "VALIDATION_ERROR"],
-    [
-      "a field that nobody knows",
-      { ...ready, data: { order_id: orderId, redy_at: "x" } },
-      "VALIDATION_ERROR",
-    ],
+    ["an unknown field", { ...ready, data: { order_id: orderId, redy_at: "x" } }, "VALIDATION_ERROR"],
     ["a time that is none", { ...ready, data: { order_id: orderId, ready_at: "noon" } }, "VALIDATION_ERROR"],
   ])("genuine but with %s, is refused", async (_, content, type) => {
     const { partnerId, secret } = await integrated();

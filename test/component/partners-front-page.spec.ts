@@ -20,7 +20,7 @@ describe("the first page of a partner's offers", () => {
     };
     await eventually(async () => expect(await prices()).toEqual([450]));
 
-    // A change behind the service's back is what tells a cached page from one that is read.
+    // A change in the database without the service distinguishes a cached page from one that is read.
     await shop.sql("UPDATE availability SET price_minor = 999 WHERE product_id = $1", [productId]);
     expect(await prices()).toEqual([450]);
 

@@ -23,7 +23,7 @@ afterAll(() => shop.stop());
 const noticesOf = (orderId: string) =>
   shop.said.filter(({ type, subject }) => type === "partner.notified" && subject === orderId);
 
-/** The order without a deadline, as Orders tells of it. */
+/** The order without a deadline, as Orders publishes it. */
 function withoutDeadline({ deadlineAt: _, ...order }: ReturnType<typeof orderOf>) {
   return order;
 }
@@ -116,7 +116,7 @@ describe("Partners reports to Orders that a partner", () => {
     expect(system.calls).toEqual([]);
   });
 
-  it("was notified, and its system is asked to answer within the time that the order has for it", async () => {
+  it("was notified, and its system gets the time limit of the order", async () => {
     const { system, partnerId, order } = await integrated(shop, { status: 202 });
     const fromMs = Date.now();
     await shop.say("order.paid", { ...withoutDeadline(order()), acceptanceMinutes: 45 });

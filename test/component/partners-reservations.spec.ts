@@ -245,7 +245,7 @@ describe("reservations, by the state of the order", () => {
 });
 
 describe("an old message of an order", () => {
-  /** These partners have no endpoint, so Orders is told at once that the partner takes the order by hand. */
+  /** These partners have no endpoint, so Orders gets at once the notice that the partner takes the order by hand. */
   const noticesOf = async (orderId: string) =>
     (
       await shop.sql("SELECT 1 FROM outbox WHERE subject = $1 AND data ->> 'outcome' = 'no_endpoint'", [

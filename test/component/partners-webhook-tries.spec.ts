@@ -201,7 +201,7 @@ describe("a call to a partner's system", () => {
         expect.objectContaining({ data: expect.objectContaining({ kind: "webhook.disabled" }) }),
       );
     });
-    // The partner could not hear of an order, so it is closed to customers.
+    // The partner could not be notified of an order, so it is closed to customers.
     const check = {
       partnerId,
       lines: [{ productId: offer.productId, quantity: 1 }],

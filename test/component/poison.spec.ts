@@ -146,7 +146,7 @@ async function besidePoison(): Promise<number> {
   expect(effects.filter(({ attempts }) => attempts === 1).length).toBeGreaterThan(5);
   if (LONG_FORM) expect(nodes.down()).toEqual([]);
   // All wait while no process is there, and what a dying one had taken along waits for its lease before it is due
-  // again; for nothing else does anybody wait because of the poison.
+  // again; the poison message causes no other wait.
   const leases = nodes.deaths.map((atMs) => ({ from: atMs, until: atMs + LEASE_MS }));
   const waits = effects.map(({ attempts, ...span }) =>
     attempts === 1

@@ -132,7 +132,7 @@ describe("pruning, by the clock", () => {
   });
 });
 
-/** By which column a store tells the age of a row, and which of its rows may go. */
+/** The column with the age of a row, and the rows that may be deleted. */
 const AGES: Record<string, [table: string, column: string, which?: string]> = {
   idempotency_keys: ["idempotency_keys", "created_at"],
   "inbox, dead letters": ["inbox", "dead_letter_id", "state = 'dead'"],
@@ -157,7 +157,7 @@ const FUTURE = { at: "2100-01-01T00:00:00.000Z", id: "ffffffff-ffff-ffff-ffff-ff
 const ofEveryService: Retention[] = [
   { store: "inbox, done", keepDays: 14, prune: (db, { id }, limit) => pruneInbox(db, id, limit) },
 ];
-/** Its statement is told an age and reads the clock itself: an hour is more than the two clocks can differ. */
+/** Its statement gets an age and reads the clock itself: an hour is more than the two clocks can differ. */
 const outbox: Retention = {
   ...{ store: "outbox", keepDays: 7 },
   prune: (db, { at }, limit) => pruneOutbox(db, Date.now() - Date.parse(at) + 3_600_000, limit),

@@ -51,7 +51,7 @@ describe("the metadata that a service announces to every node", () => {
     const broker = new ServiceBroker({ logger: false, nodeID: "told", transporter: null as never });
     supplyDependencies(broker, () => ({ config, messageBus }));
     for (const each of schemas.values()) {
-      // With those of its mixins, and its actions: what a node's packets and `$node.services` tell everybody.
+      // With those of its mixins, and its actions: these are in a node's packets and in `$node.services`.
       const { name, settings, metadata, schema } = broker.createService(each);
       const told = JSON.stringify({ name, settings, metadata, actions: schema.actions });
       expect(told).toContain(`"name":"${name}"`);

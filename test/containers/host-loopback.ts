@@ -1,6 +1,6 @@
 /**
  * Tests play partners' systems at 127.0.0.1 of this machine, which is the one address besides the internet's that the
- * platform calls while it is told to trust it. In a container that address is the container's own; these rules make
+ * platform calls while it is configured to trust it. In a container that address is the container's own; these rules make
  * its upper ports this machine's.
  */
 import { execFile } from "node:child_process";

@@ -129,7 +129,7 @@ function takesLess(before: Record<string, string>, now: Record<string, string>):
   });
   const more = Object.entries(now).flatMap(([name, type]) => {
     if (!type.endsWith("!") || before[name]?.endsWith("!")) return [];
-    // Required within what is itself new and may be left out asks nothing of anybody.
+    // A required field in a new optional object requires nothing of existing clients.
     const owner = ownerOf(name);
     return owner !== undefined && !(owner in before) ? [] : [`only with ${name}`];
   });

@@ -12,7 +12,7 @@ describe("bank stripe", () => {
     const stripe = await startStripe({ key, secrets: [secret] });
     const bank = opened(stripe.url);
     const next = () => {
-      // Stripe tells the same thing in several events; those without an effect are no reports to the suite.
+      // Stripe reports the same fact by several events; events without an effect are no reports in this suite.
       for (;;) {
         const report = stripe.reports.shift();
         if (!report) throw new Error("Stripe has reported nothing");
@@ -228,7 +228,7 @@ describe("Stripe's adapter, in its requests", () => {
     ["is paid", {}, {}, [{ amount: euro(2950), refundedMinor: 0 }]],
     ["was given back in part", {}, { latest_charge: { amount_refunded: 950 } }, [{ refundedMinor: 950 }]],
     ["has no charge", {}, { latest_charge: null }, [{ amount: euro(2950) }]],
-    ["has a charge that is not told", {}, { latest_charge: "ch_1" }, [{ amount: euro(2950) }]],
+    ["has a charge that is not reported", {}, { latest_charge: "ch_1" }, [{ amount: euro(2950) }]],
     ["is paid by a way that takes days", { payment_status: "unpaid" }, {}, []],
     ["was of nothing", { payment_intent: null }, {}, []],
     ["has received nothing", {}, { amount_received: 0 }, "unreadable"],

@@ -2,7 +2,7 @@ import { operatorRoles } from "../../contracts/meta.ts";
 import { type Endpoint, endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 
-/** Placeholders whose resource belongs to somebody; what else a path names is everybody's to name. */
+/** Placeholders whose resource has an owner; any user may name the other ones. */
 const OWNED = ["order_id", "session_id", "device_id", "invitation_id"];
 /** Where the partner that a path names has to be one's own. */
 const PARTNERS_OWN = "Partner administration";

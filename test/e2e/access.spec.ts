@@ -19,7 +19,7 @@ import {
   signIn,
 } from "./world.ts";
 
-/** It is said here so that whoever adds an operation sees how much is held to account. */
+/** It is written here so that the author of a new operation sees the number of tested cells. */
 const MATRIX_SIZE = 1_109;
 
 let there: StartedPlatform;
@@ -140,7 +140,7 @@ async function firstId(operation: string, token: string): Promise<string> {
   return first.id;
 }
 
-/** The operation as it would succeed for whoever may do it, done by somebody. */
+/** The operation with a valid request, sent by the given user. */
 async function attempt({ endpoint, sender, decided }: Cell, token?: string): Promise<Outcome> {
   const { route, body } = endpoint;
   const named = { ...known, ...(decided === "allowed" && own[sender as SignedIn]) };
@@ -154,7 +154,7 @@ async function attempt({ endpoint, sender, decided }: Cell, token?: string): Pro
   return { status, code: answer?.code ?? "" };
 }
 
-/** Where the example would not do: what has to be there, and passwords that are wrong, for nobody is to lose the account. */
+/** Where the example would not do: what has to be there, and with wrong passwords, so that no account is deleted. */
 function ownFields(operation: string): object {
   if (operation === "DELETE /me") return { password: "not the password" };
   if (operation === "PUT /me/password") return { current_password: "not the password" };

@@ -24,7 +24,7 @@ interface Entry {
   detail?: string;
 }
 
-/** Acts on letters that the platform has none of; what is told of them is shown with the inbox. */
+/** Acts on dead letters, of which this platform has none; the specs of the inbox test their entries. */
 const ON_DEAD_LETTERS = ["api.replayDeadLetter", "api.dropDeadLetter", "api.dropDeadLetters"];
 /** Told by their own names, since there is more to say than which action it was. */
 const NAMED: Record<string, string> = {
@@ -154,7 +154,7 @@ describe("the audit log", () => {
       enabled: false,
     });
     await act("PATCH /agents/{agent_id}", `/agents/${agent.id}`, { priority: 901 });
-    // In a language that nobody here reads, and switched off besides.
+    // In a language that no test uses, and disabled.
     const text = { title: "Betalt", body: "{{total}} er kommet.", enabled: false };
     const draft = { event: "order.paid:customer", language: "da", channel: "push", ...text };
     const template = await act<{ id: string }>("POST /templates", "/templates", draft);

@@ -98,7 +98,7 @@ export async function connect(platformOf: () => Promise<TestPlatform> = platform
     return stream;
   }
 
-  /** As the API tells its clients: what is busy is asked again, as long as a repeat cannot do it twice. */
+  /** As the API documents it: a request that was answered busy is repeated, if a repeat has no second effect. */
   async function patiently<T>(operation: string, sending?: Sending): Promise<Reply<T>> {
     const repeatable = sending?.key !== undefined || /^(?!POST )|^POST \/(sessions|users)$/.test(operation);
     for (let tries = 1; ; tries += 1) {

@@ -39,7 +39,7 @@ beforeAll(async () => {
     invited(api, root, { role: "partner", partner_id: shop.partnerId }),
     invited(api, root, { role: "support" }),
     invited(api, root, { role: "finance" }),
-    // An operator of the test's own: what is sent here may well end the session of whoever sends it.
+    // An operator of the test's own: the requests here can end the session of their sender.
     invited(api, root, { role: "admin" }),
   ]);
   tokens = {

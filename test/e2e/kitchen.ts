@@ -32,7 +32,7 @@ export interface Received {
   data: { order_id: string; callback_url: string; lines: { product_id: string; quantity: number }[] };
 }
 
-/** A partner with its own system, which writes down what it is told and answers as the test says. */
+/** A partner with its own system, which records its webhooks and answers as the test configures. */
 export interface Kitchen {
   partnerId: string;
   title: string;

@@ -25,7 +25,7 @@ beforeAll(async () => {
   customer = await newCustomer();
 });
 
-/** Signs up by the mailed code, as anybody would. */
+/** Signs up by the mailed code, like any user. */
 async function newCustomer(): Promise<Waybill> {
   const email = `${newId()}@customers.example`;
   const password = "correct-horse-battery";

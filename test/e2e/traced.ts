@@ -41,7 +41,7 @@ export interface TracedWorld {
   me: Person;
   shop: Kitchen;
   bankId: string;
-  /** The traces that the bank was told, by what it was asked for. */
+  /** The traces that the bank received, by operation. */
   asked: [path: string, traceparent: unknown][];
 }
 

@@ -34,7 +34,7 @@ export interface Person {
   password: string;
   token: string;
   refreshToken: string;
-  /** The token of the sandbox's phone that is told. */
+  /** The token of the sandbox's phone that gets the pushes. */
   phone: string;
 }
 interface Tokens {
@@ -147,7 +147,7 @@ function person(id: string, email: string, tokens: Tokens, phone: string): Perso
   };
 }
 
-/** A text of the operators' own which tells nobody anything, since it is switched off. @returns its id */
+/** An override that is never used, because it is disabled. @returns its id */
 export async function ownText(api: Client, root: string): Promise<string> {
   const place = { event: "order.paid:customer", language: "nb", channel: "email" };
   const body = { ...place, title: "Betalt", body: "{{total}} er mottatt.", enabled: false };

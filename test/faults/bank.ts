@@ -41,7 +41,7 @@ export async function startBank(apiKey: string) {
     url: "",
     payments,
     refunds,
-    /** How often a refund was asked for that had been done, although a look-up would have told. */
+    /** How often a completed refund was requested again, although a look-up would have shown it. */
     repeats: 0,
     pay(orderId: string, amountMinor: number): BankPayment {
       const payment = { id: newId(), orderId, amountMinor };

@@ -39,7 +39,7 @@ export interface Books {
     /** It came by mail, since no phone took it. */
     mailed?: boolean;
   }[];
-  /** Orders whose payment was told so late that their customers know better: nobody is told then. */
+  /** Orders whose payment was reported so late that the notification was outdated: none is sent then. */
   toldTooLate?: string[];
   /** Alerts about payments, refunds and orders, by the id of their message. */
   alerts: { id: string; kind: string; subject: string }[];

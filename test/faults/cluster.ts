@@ -41,7 +41,7 @@ export interface FaultCluster {
   readonly sandboxUrl: string;
   readonly admin: { email: string; password: string };
   readonly versions: string[];
-  /** A database without the proxy in front, as whoever looks into the books sees it. */
+  /** A database without the proxy in front, for the checks of the state. */
   url(database: Database): string;
   /** Told of every process that ended by itself. */
   onDeath: (name: MemberName, signal: NodeJS.Signals | null, code: number | null) => void;

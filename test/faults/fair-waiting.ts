@@ -1,7 +1,7 @@
-/** One order that was paid while its partner could not be told of it, for a reason of the platform. */
+/** One order that was paid while its partner could not be notified, for a reason of the platform. */
 export interface UntoldOrder {
   orderId: string;
-  /** Why its partner could not be told. */
+  /** The reason why its partner could not be notified. */
   fault: string;
   /** Words that name this reason. */
   cause: RegExp;
@@ -13,12 +13,12 @@ export interface UntoldOrder {
   alerts: string[];
   /** The reason that the operator's diagnosis named before the return. */
   diagnosis: string;
-  /** The ids under which its partner was told to prepare it, and accepted. */
+  /** The ids of the webhooks by which its partner was asked to prepare it, and that it accepted. */
   toldUnder: string[];
   backAtMs: number;
-  /** When Orders heard that the partner was told; its time to accept counts from then. */
+  /** When Orders received the notice about the partner; its time to accept counts from then. */
   notifiedAtMs: number | undefined;
-  /** How long the partner had left when it was told, by the webhook. */
+  /** The partner's remaining time in the webhook, when it was notified. */
   timeLeftMs: number | undefined;
   status: string;
   /** The expected status at that time. */
@@ -29,7 +29,7 @@ const ACCEPTANCE_MS = 10 * 60_000;
 /** From the start of a try until it arrives. */
 const TRY_MS = 30_000;
 
-/** Finds where time ran against somebody who was not told. @returns what is wrong, a line each */
+/** Finds deadlines that ran before their party was notified. @returns one line for each violation */
 export function unfair(orders: readonly UntoldOrder[]): string[] {
   return orders.flatMap((order) => problemsOf(order).map((problem) => `${order.fault}: ${problem}`));
 }
@@ -53,7 +53,7 @@ function problemsOf(order: UntoldOrder): string[] {
   if (order.status !== order.wanted) {
     problems.push(`order ${orderId} is ${order.status} instead of ${order.wanted}`);
   }
-  // An order that its customer has cancelled meanwhile is news to nobody.
+  // No partner is notified of an order that its customer has cancelled meanwhile.
   if (order.wanted === "cancelled") return problems;
   if (new Set(order.toldUnder).size !== 1) {
     problems.push(`order ${orderId} was told to its partner under ${new Set(order.toldUnder).size} ids`);

@@ -70,7 +70,7 @@ export const invariants = {
     ];
   },
 
-  "no answer to people is forgotten": ({ ledger, books }) => {
+  "each answer to a client has its effect": ({ ledger, books }) => {
     const orders = new Map(books.orders.map((order) => [order.id, order]));
     const moves = new Set(books.transitions.map(({ orderId, to }) => `${orderId} ${to}`));
     const wanted = { cancel: "cancelled", assign: "delivering", deliver: "delivered" };
@@ -131,7 +131,7 @@ export const invariants = {
     });
   },
 
-  "the partner is told of each paid order, by one id": ({ ledger, books }) => {
+  "each paid order is sent to its partner under one id": ({ ledger, books }) => {
     const paid = new Set(books.transitions.filter(({ to }) => to === "paid").map(({ orderId }) => orderId));
     const told = Map.groupBy(
       ledger.told.filter(({ type }) => type === "order.paid"),
@@ -167,7 +167,7 @@ export const invariants = {
   },
 
   "no effect is outside its order": ({ ledger, books }) =>
-    // A repeat carries the same id, whatever was to be told.
+    // A repeat has the same id, for every kind of webhook.
     [...Map.groupBy(ledger.told, ({ webhookId }) => webhookId)].flatMap(([webhookId, calls]) => {
       const known = books.webhooks.some((webhook) => webhook.webhookId === webhookId);
       const same = new Set(calls.map(({ type, orderId }) => `${type} ${orderId}`)).size === 1;
@@ -223,7 +223,7 @@ export const invariants = {
     ];
   },
 
-  "nobody is told twice": ({ ledger, books }) => {
+  "no notification is sent twice": ({ ledger, books }) => {
     const shown = Map.groupBy(ledger.pushes, ({ collapseId }) => collapseId);
     const sameNews = new Map<string, Set<string>>();
     for (const { token, event, orderId, collapseId } of ledger.pushes) {
@@ -253,7 +253,7 @@ export const invariants = {
     ];
   },
 
-  "each paid order's customer was told, or it is written down why not": ({ ledger, books }) => {
+  "each paid order's customer was notified, or the reason is recorded": ({ ledger, books }) => {
     const isNews = (event?: string) => event === "order.paid";
     const pushed = new Set(ledger.pushes.flatMap(({ event, orderId }) => (isNews(event) ? [orderId] : [])));
     const rows = new Map(
@@ -272,7 +272,7 @@ export const invariants = {
     });
   },
 
-  "operators hear of each payment that fits no order, each by an alert of its own": ({ books }) => {
+  "each payment without a matching order raises an alert of its own": ({ books }) => {
     const alerts = Map.groupBy(
       books.alerts.filter(({ kind }) => kind === "payment.unmatched"),
       ({ subject }) => subject,

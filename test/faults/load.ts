@@ -30,9 +30,9 @@ export interface Load {
   /** One order of this kitchen, confirmed and paid exactly. @returns its id */
   paid(kitchen: Kitchen): Promise<string | undefined>;
   cancel(order: Placed): Promise<void>;
-  /** Lives an order after the other until told to stop; resolves when all that was begun has its answer. */
+  /** Runs one order life after the other until it is stopped; resolves when all requests are answered. */
   run(until: () => boolean, concurrency: number): Promise<void>;
-  /** Resolves when all that was begun, also by partners that were told late, has its answer. */
+  /** Resolves when all requests, also of partners that were notified late, are answered. */
   settled(): Promise<void>;
   readonly lives: number;
   /** Unexpected results that external parties saw. */
@@ -40,7 +40,7 @@ export interface Load {
 }
 
 /**
- * Customers who check, confirm, pay in every way and cancel; kitchens that say what they do with what they are told; a
+ * Customers who check, confirm, pay in every way and cancel; kitchens that answer the webhooks by callbacks; a
  * courier. Everybody repeats what was not answered, as the interfaces ask them to.
  */
 export function load(world: World, ledger: Ledger, random: Random): Load {

@@ -92,7 +92,7 @@ export function member({ name, dataDir, opsPort, env, onDeath }: MemberOptions):
         await delay(POLL_MS);
       }
       if (over && !failpoints && !wished) throw new Error(`${name} ended at its start: ${tail(logFile)}`);
-      // A failpoint may have killed it; then its death has been told.
+      // A failpoint may have killed it; then its end has been reported.
       ready = !over;
     },
     async kill() {

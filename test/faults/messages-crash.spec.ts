@@ -39,7 +39,7 @@ async function stage() {
   await query(kitchen, "CREATE TABLE ledger (message_id uuid, subject uuid, made_by text)");
   recorded = [];
 
-  /** Runs the process until it ends or is killed by a failpoint; tells by what it ended. */
+  /** Runs the process until it ends or is killed by a failpoint; returns the cause of its end. */
   const run = async (env: Record<string, string>): Promise<string> => {
     const child = spawn(process.execPath, [PROGRAM], {
       env: {
@@ -127,7 +127,7 @@ describe("a process that is killed by SIGKILL", () => {
 
       const effects = await query(kitchen, "SELECT message_id, subject FROM ledger");
       expect(effects).toHaveLength(2 * count);
-      // The outside may have heard twice what a kill interrupted, always under the same id; never not at all.
+      // An external system may get an interrupted call twice, always under the same id, but never not at all.
       const opened = Array.from({ length: count }, (_, n) => derivedId("open", String(n)));
       const told = effects.filter(({ subject }) => opened.includes(subject as string));
       const heard = new Set(recorded);

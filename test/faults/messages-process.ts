@@ -13,7 +13,7 @@ import { enter, notificationSent, quickConsumer, quickRelay, userDeleted } from 
 import { ACQUIRE_TIMEOUT_MS } from "../support/postgres.ts";
 
 /**
- * The process that the crash tests kill: a shop that makes changes and says so, a kitchen that hears it, each
+ * The process that the crash tests kill: a shop that makes changes and publishes messages, a kitchen that handles them, each
  * with its database, and a client that repeats its requests with their keys. It ends with 0 when all that was
  * asked is done and nothing waits any more.
  *

@@ -5,7 +5,7 @@ import type { Run } from "./run.ts";
 /** How a partner's system answers: not at all, by a reset, with a status, or well. */
 export type Mood = "hang" | "reset" | 500 | 410 | 429 | "well";
 
-/** A partner's system that misbehaves as it is told, and writes down which orders it is asked to prepare. */
+/** A partner's system with configured faults, which records the orders that it gets. */
 export interface MoodySystem {
   url: string;
   mood: Mood;

@@ -66,7 +66,7 @@ async function owed(): Promise<void> {
   }
 }
 
-/** Runs the service until it has nothing left to do, or a failpoint kills it; tells by what it ended. */
+/** Runs the service until it has nothing left to do, or a failpoint kills it; returns the cause of its end. */
 async function run(failpoints: string): Promise<string> {
   const child = spawn(process.execPath, [PROGRAM], {
     env: {
@@ -91,7 +91,7 @@ async function run(failpoints: string): Promise<string> {
   return end;
 }
 
-/** Milliseconds until somebody else may take up what the dead one had begun. */
+/** Milliseconds until another process may claim the work of the killed one. */
 async function untilResumed(): Promise<number> {
   const [row] = await sql<{ ms: number }>(
     `SELECT extract(epoch FROM max(next_at) - now())::float * 1000 AS ms FROM refunds
@@ -100,7 +100,7 @@ async function untilResumed(): Promise<number> {
   return row?.ms ?? 0;
 }
 
-/** The lease of whoever was killed is over. */
+/** The lease of the killed process has ended. */
 const later = () => sql("UPDATE refunds SET next_at = now() WHERE state NOT IN ('completed', 'failed')");
 
 describe("refunds of a service that is killed repeatedly", () => {

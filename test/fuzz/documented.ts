@@ -1,6 +1,6 @@
 import type { OpenApi } from "../support/answers.ts";
 
-/** One operation as the document tells it to strangers: all that a generator of requests knows. */
+/** One operation as the document describes it: all that a generator of requests knows. */
 export interface Documented {
   /** `POST /orders/{order_id}/cancel` */
   operation: string;
@@ -41,7 +41,7 @@ export function documentedIn({ paths }: OpenApi): Documented[] {
   );
 }
 
-/** Whether requests made up for it can be sent by somebody who is needed afterwards, and end by themselves. */
+/** Whether generated requests can be sent by a user who is needed afterwards, and end by themselves. */
 export function isRepeatable({ method, path, streams }: Documented): boolean {
   // Deletion of the account, sign-out and a new password end the sender's access.
   const ends = method === "DELETE" ? /^\/(me$|sessions)/ : /^\/me\/password$/;

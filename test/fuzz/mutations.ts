@@ -83,7 +83,7 @@ interface Sent {
 
 /**
  * Requests to one operation that are nearly right: what its documentation shows, with some of it broken.
- * @param roles who may do it, which the document does not say; now and then somebody else sends it
+ * @param roles who may do it, which the document does not say; now and then another role sends it
  * @param known a real value for a placeholder, where there is one
  */
 export function requestsOf(

@@ -16,7 +16,7 @@ const routeOf = new Map(routes.map((route) => [`${route.method} ${route.path}`, 
 
 /**
  * Sends the documented example of every operation, with real ids in the place of the example's.
- * @param tally is told of every example that is not as the operation takes it
+ * @param tally gets every example that the operation does not accept
  */
 export async function examples(api: Client, world: FuzzWorld, tally: Tally): Promise<void> {
   const tokens = await tokensOf(world);

@@ -1,6 +1,6 @@
 /**
  * `npm run test:fuzz` sends generated requests to a running platform: by Schemathesis with all its checks, as each
- * role and as nobody, and by a generator of our own that breaks true requests a little. It fails on any answer that
+ * role and without a sign-in, and by a generator of our own that breaks valid requests a little. It fails on any answer that
  * the OpenAPI document does not declare, any 5xx, and any operation that never succeeded.
  *   npm run test:fuzz                          a platform of its own, some thousand requests
  *   npm run test:fuzz -- --long                until 50,000 requests
@@ -44,7 +44,7 @@ const SHORT_PHASES = ["examples", "coverage", "fuzzing"];
 const QUICK_PHASES = ["examples", "fuzzing"];
 /** Dead letters need a broken handler; the callback of a payment is sent, signed, by the sandbox's own bank. */
 const OUT_OF_REACH = [...uncovered, "POST /webhooks/payments/{bank_id}"];
-/** They end the session or the account of whoever sends them, so a user sends them who is needed for nothing else. */
+/** They end the session or the account of their sender, so each is sent by a user of its own. */
 const ENDING = [
   "DELETE /sessions",
   "DELETE /sessions/current",
@@ -140,7 +140,7 @@ async function schemathesisRound(
       name: `${round}-${sender}`,
       token: await world.token(sender),
       seed: seed + round,
-      // Every boundary of every field as somebody who may do nearly everything; in the long form as everybody.
+      // Every boundary of every field as an admin; in the long form as every role.
       phases: wanted > 0 ? LONG_PHASES : sender === "admin" ? SHORT_PHASES : QUICK_PHASES,
       maxExamples: wanted > 0 ? 12 : 3,
       ...(real && { ids: world.ids }),

@@ -9,7 +9,7 @@ const REQUEST_TIMEOUT_SECONDS = 20;
 
 /**
  * Besides what Schemathesis expects by itself: a state refusal may be 422 (a wrong code, a key that was used with
- * another body; what the schema alone would refuse is told apart by the rule that the answer names, in tally.ts),
+ * another body; the rule in the answer distinguishes a refusal by the schema, in tally.ts),
  * a version 412, bytes that are no picture 415. A path that can name nothing is not there: 404.
  */
 const CHECKS = `
@@ -61,7 +61,7 @@ export async function attack(command: string, folder: string, tally: Tally, one:
   const [code] = (await once(child, "close")) as [number | null];
   const output = Buffer.concat(printed).toString("utf8");
   writeFileSync(join(home, "output.txt"), output);
-  // 1 says that it found something, which its report tells; anything else, that it did not run.
+  // 1 means that it found something, which is in its report; any other code, that it did not run.
   if (code !== 0 && code !== 1) find(tally, one.name, `Schemathesis ended with ${code}`, output.slice(-600));
   else await addReport(tally, report);
   rmSync(report, { force: true });

@@ -77,7 +77,7 @@ interface Event {
   FatalError?: { exception?: unknown };
 }
 
-/** Adds what a report of Schemathesis (NDJSON) tells. */
+/** Adds a report of Schemathesis (NDJSON). */
 export async function addReport(tally: Tally, file: string): Promise<void> {
   for await (const line of createInterface({ input: createReadStream(file) })) {
     const { ScenarioFinished, NonFatalError, FatalError } = JSON.parse(line) as Event;

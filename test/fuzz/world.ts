@@ -29,7 +29,7 @@ export interface FuzzWorld {
   ids: Record<string, string>;
   people: Record<Role, Person>;
   shop: Kitchen;
-  /** A fresh access token, since one lives shorter than a long run; none for nobody. */
+  /** A fresh access token, since a token expires during a long run; none without a sign-in. */
   token(sender: Sender): Promise<string | undefined>;
   close(): Promise<void>;
 }
@@ -44,7 +44,7 @@ export async function fuzzWorld(api: Client): Promise<FuzzWorld> {
     invited(api, root, { role: "partner", partner_id: shop.partnerId, partner_admin: true }),
     invited(api, root, { role: "support" }),
     invited(api, root, { role: "finance" }),
-    // Not the first admin: what is sent here may well end the session of whoever sends it.
+    // Not the first admin: the requests here can end the session of their sender.
     invited(api, root, { role: "admin" }),
   ]);
   const people = { customer: me, deliverer: courier, partner: staff, support, finance, admin: operator };

@@ -7,15 +7,15 @@ const RACES_AT_ONCE = 3;
 export interface RacesReport {
   /** Races with an end, right or wrong: as many as were asked for, unless as many again had none. */
   decided: number;
-  /** Races that nobody won and of which nobody heard anything: each was run again. */
+  /** Races without a winner and without an answer: each was run again. */
   undecided: number;
-  /** Orders that not exactly one was told to have, or that another one has. */
+  /** Orders for which not exactly one courier got a success, or that another courier has. */
   violations: string[];
   /** The answers to the couriers that lost. */
   refusals: string[];
 }
 
-/** Many couriers assign themselves one ready order at the same moment; one has it, and all others hear that it is gone. */
+/** Many couriers assign themselves one ready order at the same moment; one gets it, and all others are refused. */
 export async function courierRaces(
   shop: OrdersHarness,
   { races, couriers = 20 }: { races: number; couriers?: number },
@@ -54,7 +54,7 @@ export async function courierRaces(
 
 const isSilent = (outcome: Outcome) => outcome.kind === "refusal" && SILENT.test(outcome.type);
 
-/** One has it and was told so, or heard nothing; nobody else was told; who was refused was refused for a reason. */
+/** One has it and got a success or no answer; no other courier got a success; every refusal has a reason. */
 function wrongWith(
   answers: readonly { id: string; outcome: Outcome }[],
   deliverer: string | undefined,

@@ -29,7 +29,7 @@ export function brokenHistories(sql: Sql): Promise<{ order_id: string }[]> {
   );
 }
 
-/** Orders on their way or delivered that nobody carries, or that went from hand to hand without a move. */
+/** Orders under way or delivered without a courier, or whose courier changed without a transition. */
 export function brokenCouriers(sql: Sql): Promise<{ id: string }[]> {
   return sql(
     `SELECT o.id FROM orders o
@@ -41,7 +41,7 @@ export function brokenCouriers(sql: Sql): Promise<{ id: string }[]> {
 }
 
 /**
- * Payments that no order counts and of which no operator was told by an alert of its own; of those in a currency that is
+ * Payments that no order counts and without an alert of their own; of those in a currency that is
  * not the order's, also those that did not go back whole.
  */
 export function brokenStrays(sql: Sql): Promise<{ id: string }[]> {

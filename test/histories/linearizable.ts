@@ -7,7 +7,7 @@ export interface Model<State, Input> {
   apply(state: State, operation: Operation<Input>): State | undefined;
   /** The states that may follow without an operation. */
   internal(state: State): State[];
-  /** Equal for states that nobody can tell apart. */
+  /** Equal for states that no operation distinguishes. */
   key(state: State): string;
 }
 

@@ -33,7 +33,7 @@ export interface OrderHistory {
 export interface HistoriesReport {
   histories: number;
   operations: number;
-  /** Operations of which nobody heard what came of them: where many are, anything can be explained. */
+  /** Operations without a known result: where many are, anything can be explained. */
   unknown: number;
   /** Operations that were refused for nothing but bad luck, and are not among the others. */
   dropped: number;
@@ -133,7 +133,7 @@ async function reportStray(shop: OrdersHarness, { orderId, currency, paymentId, 
   }
 }
 
-/** Titles as people write them; the sum is that of the order that everybody has. */
+/** Titles as people write them; all orders have the same sum. */
 function emojiLines() {
   const [bread, butter] = sampleQuote().lines as [QuotedLine, QuotedLine];
   return [
@@ -178,7 +178,7 @@ export class People {
   ];
   readonly #payments = [`pay_${newId()}`, `pay_${newId()}`, `pay_${newId()}`];
 
-  /** The reason that everybody gives. */
+  /** The reason of all refusals. */
   readonly #words: string;
 
   constructor(shop: OrdersHarness, order: Placed, words: string = WORDS[0]) {

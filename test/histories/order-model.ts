@@ -129,7 +129,7 @@ function courier(state: OrderState, input: OrderInput & { by: string }): Step {
     return moved(state, "delivering", "assign", by, { courier: by, pickedUp: undefined });
   }
   if (input.do === "release") {
-    // The pool is open to all of them, and somebody else's order to none.
+    // The pool is open to all of them, and another courier's order to none.
     if (state.courier !== by && status !== "ready") return refused(state, "NOT_FOUND");
     if (repeated) return same(state);
     if (status !== "delivering") return refused(state, "ILLEGAL_TRANSITION");
@@ -264,7 +264,7 @@ export function orderModel(totalMinor: number): Model<OrderState, OrderInput> {
   };
 }
 
-/** The deadline passes: the order ends, or somebody is told and it waits on. */
+/** The deadline passes: the order ends, or an alert is raised and it continues to wait. */
 function passed(state: OrderState): OrderState[] {
   const { status, version } = state;
   if (status === "pending") return [ended(state, "expired", "expire", "deadline").state];

@@ -31,7 +31,7 @@ export function withoutVersionGuard<T>(work: () => Promise<T>): Promise<T> {
   return withStatement((sql) => sql.replace(GUARDED, "$1 AND $2::integer > 0 AND $3::text <> ''"), work);
 }
 
-/** News of an order that were heard before are taken for new ones. */
+/** Repeated messages of an order are treated as new ones. */
 export function withoutNewestWins<T>(work: () => Promise<T>): Promise<T> {
   const known = "order_id, partner_id, state, order_version FROM stock_reservations";
   return withStatement(

@@ -52,7 +52,7 @@ export async function startCluster(folder: string): Promise<Cluster> {
   const collector = await otlpServer();
   const running: StartedProcess[] = [];
   const stop = async () => {
-    // The gateways first: what they are asked meanwhile must find somebody.
+    // The gateways first: their running requests need the other services.
     const isGateway = ({ places }: StartedProcess) => /gateway-\d$/.test(places.dataDir);
     await Promise.all(running.filter(isGateway).map((each) => each.end("SIGTERM")));
     await Promise.all(running.filter((each) => !isGateway(each)).map((each) => each.end("SIGTERM")));
@@ -130,7 +130,7 @@ function settingsOf(servers: Servers): Record<string, string> {
   };
 }
 
-// `node test/servers/cluster.ts <folder>` keeps a cluster up until it is told to end, and says where it is.
+// `node test/servers/cluster.ts <folder>` runs a cluster until it is stopped, and prints its addresses.
 if (import.meta.main) {
   const folder = process.argv[2] as string;
   const cluster = await startCluster(folder);

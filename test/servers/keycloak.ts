@@ -35,7 +35,7 @@ export interface KeycloakServer {
   /** SIGSTOP and SIGCONT: it is there and does not answer. */
   freeze(): void;
   thaw(): void;
-  /** Stops it and removes its folder; a server that somebody else started goes on. */
+  /** Stops it and removes its folder; a server that another run started continues. */
   stop(): Promise<void>;
   /** As a power failure would: SIGKILL. */
   kill(): Promise<void>;

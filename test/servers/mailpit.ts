@@ -34,9 +34,9 @@ export interface MailpitServer extends Restartable {
 }
 
 export interface MailpitOptions {
-  /** `starttls`: whoever wants to send has to ask for it; `tls`: from the first byte. */
+  /** `starttls`: clients must request it before they send; `tls`: from the first byte. */
   secure?: { by: "starttls" | "tls"; certificate: Certificate };
-  /** The one account that may send; without, everybody may. */
+  /** The one account that may send; without it, all clients may. */
   account?: { user: string; password: string };
   /** A regular expression of the only recipients that there are. */
   recipients?: string;

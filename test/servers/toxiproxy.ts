@@ -18,7 +18,7 @@ export interface FaultProxy {
   readonly port: number;
   /** From now on, for connections that are open too. */
   add(toxic: Toxic): Promise<void>;
-  /** Removes all toxics and lets everybody through again. */
+  /** Removes all toxics and enables all proxies again. */
   heal(): Promise<void>;
   /** Closes all connections and refuses new ones. */
   cut(): Promise<void>;

@@ -146,7 +146,7 @@ export class SimulatedBank {
       .reduce((sum, one) => sum + one.amountMinor, 0);
   }
 
-  /** To the bank or back; whoever waits too long is told that nobody knows. */
+  /** To the bank or back; a caller that waits too long gets an unclear result. */
   async #travel(): Promise<void> {
     const machine = World.machine() as Machine;
     const world = this.#world;

@@ -65,7 +65,7 @@ const GROUPS = {
 export type Kind = keyof typeof GROUPS;
 export const KINDS = Object.keys(GROUPS) as Kind[];
 
-/** An order whose news nobody can handle, by its note. */
+/** An order whose messages no handler can process, by its note. */
 export const POISON = {
   throws: "a message that throws",
   kills: "a message that kills",

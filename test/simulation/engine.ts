@@ -167,7 +167,7 @@ export class Machine {
     this.#onDeath.clear();
   }
 
-  /** Here the process may end: whoever was waiting for this promise waits for ever. */
+  /** The process may end here: code that waits for this promise never continues. */
   async mayEnd(probability: number): Promise<void> {
     if (this.world.trouble(probability)) this.kill();
     if (this.dead) await new Promise(() => undefined);

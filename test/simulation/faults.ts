@@ -2,7 +2,7 @@
 export const plantable = [
   /** The inbox takes a message that it knows for a new one. */
   "no inbox dedupe",
-  /** The stream forgets a message before the inbox has committed it. */
+  /** The stream loses a message before the inbox has committed it. */
   "acknowledge before commit",
   /** An order is saved whatever became of it since it was read. */
   "no version guard",
@@ -18,7 +18,7 @@ export const plantable = [
   "stock read before the lock",
   /** Messages that a stream lost are not sent again. */
   "stream lost unnoticed",
-  /** A second payment that the bank does not report is found by nobody. */
+  /** A second payment that the bank does not report is never found. */
   "paid orders are not polled",
   /** The time to accept an order runs while its partner was not notified. */
   "acceptance counts from the payment",

@@ -2,7 +2,7 @@ import { registerHooks } from "node:module";
 
 /**
  * Where the product's modules reach a server, they get a stand-in that keeps everything in memory: the
- * repositories, which hold all SQL, and the two files that send and hear notifications. All else is the product.
+ * repositories, which hold all SQL, and the two files that send and receive NOTIFY. All else is the product.
  */
 const stores = [
   ["services/orders/store/orders.repository.ts", "orders.ts"],

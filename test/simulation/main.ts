@@ -5,7 +5,7 @@ import type { Result } from "./run.ts";
 
 /*
  * SEEDS=100 STEPS=500 node --import ./test/simulation/hooks.ts test/simulation/main.ts
- * SEED=7 repeats one run and tells what happened in it. FAULT plants a mistake; FAULT=all plants each in turn.
+ * SEED=7 repeats one run and prints its steps. FAULT plants a fault; FAULT=all plants each in turn.
  */
 const { SEED, SEEDS = "100", STEPS = "500", FIRST = "1", FAULT } = process.env;
 const print = (text: string) => process.stdout.write(`${text}\n`);

@@ -14,9 +14,9 @@ type Rows = Map<string, Row>;
 /**
  * A server of one database, as far as the product's statements can tell it from PostgreSQL at READ COMMITTED: each
  * statement is atomic and sees what is committed besides what its own transaction wrote; a write locks its row, and
- * whoever wants a locked row waits and looks again; a key that another transaction is inserting is waited for; a
+ * a statement for a locked row waits and reads it again; a key that another transaction is inserting is waited for; a
  * circle of waiters is broken; a transaction is there as a whole or not at all, and is rolled back when its process
- * or its connection dies.
+ * or its connection ends.
  */
 export class Server {
   readonly world: World;
@@ -169,7 +169,7 @@ export class Session {
     this.#close();
     this.server.apply(changes);
     this.#end.resolve();
-    // Committed, but whoever asked for it may never know.
+    // Committed, but the caller may never get the answer.
     if (changes.length > 0) await this.#cutOr();
   }
 

@@ -35,7 +35,7 @@ export class Network {
   /**
    * Calls an action on one of the machines that offer it.
    * @param from undefined: from outside, where nothing ends
-   * @throws what the action throws, and REQUEST_TIMEOUT when nobody knows what became of it
+   * @throws what the action throws, and REQUEST_TIMEOUT when its result is unknown
    */
   async call(name: string, request: Request, timeoutMs: number, from?: Machine): Promise<unknown> {
     const world = this.#world;

@@ -55,7 +55,7 @@ export class Outside {
     );
   }
 
-  /** The bank tells us of what happened there, until we have taken it. */
+  /** The bank reports its events until the platform has accepted them. */
   report(event: unknown): void {
     const body = JSON.stringify(event);
     const params = { bankId: this.#cluster.bank.id, headers: {}, body };
@@ -86,7 +86,7 @@ export class Outside {
     });
   }
 
-  /** Calls again until there is an answer that tells. @throws a refusal */
+  /** Calls again until there is a definite answer. @throws a refusal */
   async #insist(name: string, request: Request): Promise<unknown> {
     this.acts += 1;
     for (;;) {

@@ -25,7 +25,7 @@ export function unrest(cluster: Cluster): string | undefined {
   return undefined;
 }
 
-/** Orders that nobody has been told to look at and that have not ended. */
+/** Orders that have not ended and have no alert. */
 export function unended(cluster: Cluster): OrderRecord[] {
   return orders(cluster).filter(({ status, alertedAt }) => !FINAL.includes(status) && !alertedAt);
 }

@@ -49,7 +49,7 @@ export class Stream {
     return [...this.#groups.values()].reduce((sum, { open }) => sum + open.size, 0);
   }
 
-  /** Everything that it took and nobody has acknowledged is gone. */
+  /** All messages that it accepted and that are not acknowledged are lost. */
   lose(): void {
     this.#identity += 1;
     this.#world.say("the stream loses everything");

@@ -54,7 +54,7 @@ export class View {
     return [...found] as [string, T][];
   }
 
-  /** FOR UPDATE: the row as it is once nobody else changes it. */
+  /** FOR UPDATE: the row after all concurrent changes of it have ended. */
   locked<T extends object>(table: string, key: string): T | undefined {
     if (this.get(table, key) === undefined) return undefined;
     this.session.lock(`${table}/${key}`);

@@ -158,7 +158,7 @@ export async function startApns() {
     tokens,
     sessions: () => sessions.size,
     shown: () => [...shown.values()],
-    /** Asks everybody to leave; what is on its way is answered. */
+    /** Sends GOAWAY to all clients; running requests are answered. */
     goAway() {
       for (const session of sessions) session.close();
     },
@@ -173,7 +173,7 @@ export async function startApns() {
         server.close(() => resolve());
       });
       for (const session of sessions) session.close();
-      // Those whom nobody answers keep theirs open.
+      // Streams without an answer stay open.
       await eventually(
         () => {
           if (sessions.size > 0) throw new Error(`${sessions.size} sessions are open`);

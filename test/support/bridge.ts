@@ -30,7 +30,7 @@ export interface ProbeState {
   contexts: Context[];
 }
 
-/** The service behind test/fixtures/proto: it echoes, fails, waits until it is told, and tells who calls. */
+/** The service behind test/fixtures/proto: it echoes, fails, waits until the test continues it, and returns the caller. */
 export function probeService(state: ProbeState, more: Partial<ServiceSchema> = {}): ServiceSchema {
   return {
     name: "probe",

@@ -11,7 +11,7 @@ const OTHERS_MS = 1_000;
 export const CUT = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
   WHERE datname = current_database() AND pid <> pg_backend_pid()`;
 
-/** The handler that does what it is told and nothing more. */
+/** A handler that runs only the given work. */
 export const entering: Handlers = {
   "user.deleted": { inTransaction: (trx, message) => enter(trx, message) },
 };

@@ -138,7 +138,7 @@ export function documentsContract(
       expect(ids.size).toBe(25);
     });
 
-    it("are made what the truth says: the wrong put right, the unknown removed, the missing added", async () => {
+    it("become those of the tables: wrong ones are corrected, unknown ones removed, missing ones added", async () => {
       const right = Array.from({ length: 12 }, (_, i) => ({ _id: `m${i}`, orderId: "o1", version: i }));
       await events.insert({ _id: "m3", orderId: "wrong", version: 3, note: "stray" });
       await events.insert({ _id: "unknown", orderId: "o9", version: 1 });

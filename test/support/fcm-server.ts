@@ -51,7 +51,7 @@ export interface FcmMessage {
 
 const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
 
-/** A service account whose key the server knows. Its key file names an address that nobody may call. */
+/** A service account whose key the server knows. Its key file names an address that must not be called. */
 export const fcmKeyFile = {
   type: "service_account",
   project_id: "waybill-test",

@@ -40,7 +40,7 @@ type SeenType = (typeof TYPES)[number];
 /** argon2id as in production, at a cost that tests can bear. */
 const passwordCost = { memoryKiB: 64, passes: 1 };
 
-/** That of nobody so far. */
+/** An address without an account. */
 export const newAddress = () => `user-${newId()}@example.org`;
 /** A code of the same form that is not this one. */
 export const otherCode = (code: string) => (code === "000000" ? "111111" : "000000");

@@ -89,7 +89,7 @@ export async function startNotifications(
   });
   const rows = <T = unknown>(sql: string, values: unknown[] = []) => rowsOf<T>(db, sql, values);
 
-  /** Calls an action as somebody. */
+  /** Calls an action as a user. */
   const as = async <N extends ActionName>(who: TestClaims, name: N, params: Params<N>): Promise<Result<N>> =>
     call(broker, name, params, { meta: { token: await identity.token(who) } });
 
@@ -181,7 +181,7 @@ export async function startNotifications(
 
 export type NotificationsHarness = Awaited<ReturnType<typeof startNotifications>>;
 
-/** An order of somebody's, under way to them. */
+/** An order that is under way to its customer. */
 export function orderOf(who: Person, change: Partial<OrderSnapshot> = {}): OrderSnapshot {
   return sampleOrder({ customer: { id: who.id, name: "Zoë" }, delivererId: newId(), ...change });
 }

@@ -15,7 +15,7 @@ export function pathOf({ route, path, query }: Endpoint, more = ""): string {
   return all ? `${filled}?${all}` : filled;
 }
 
-/** Of somebody who may. */
+/** Of a user with the right. */
 export function claimsFor({ route: { access } }: Endpoint): TestClaims {
   const role = Array.isArray(access) ? (access[0] as Role) : "customer";
   return { role };

@@ -18,7 +18,7 @@ import { createDatabase, patientSettings, REQUEST_TIMEOUT_MS } from "./postgres.
 import { onlooker } from "./sql.ts";
 import { type TestClaims, testIdentity } from "./tokens.ts";
 
-/** Where nobody listens, and no name has to be looked up: the bank's own reports go astray, tests send theirs. */
+/** An address without a listener and without a name to look up: the bank's own reports go astray, tests send theirs. */
 export const PUBLIC_URL_OF_TESTS = "http://127.0.0.1:9";
 export const API_KEY = "sk_test_orders";
 export const SUPPORT_REFUND_MAX_MINOR = 2_000;
@@ -285,7 +285,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
       ),
     /** Another service says something; resolves when Orders has handled it. */
     hear,
-    /** Partners reports what became of notifying the partner of an order; resolves when Orders has heard it. */
+    /** Partners reports the result of the notification of an order's partner; resolves when Orders has handled the message. */
     async notice(
       { orderId, quote }: Placed,
       outcome: PartnerNotice["outcome"] = "delivered",

@@ -14,7 +14,7 @@ export interface ReceivedCall {
   atMs: number;
 }
 
-/** A partner's system on a real socket, that does as it is told. */
+/** A partner's system on a real socket, which answers as the test configures. */
 export async function startPartnerSystem(behaviour: Behaviour = { status: 204 }) {
   const calls: ReceivedCall[] = [];
   const state = { behaviour, open: 0, mostOpen: 0 };

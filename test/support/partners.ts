@@ -24,7 +24,7 @@ const ADMIN: TestClaims = { role: "admin" };
 
 export interface PartnersTestOptions extends Omit<PartnersServiceDeps, "config" | "messageBus"> {
   settings?: Partial<Settings>;
-  /** Where Orders says that an order is; unless told otherwise, where the newest message that was said has it. */
+  /** Where Orders says that an order is; by default, the state in its newest message. */
   orderState?: (orderId: string) => Promise<Result<"orders.state">["state"]>;
   /** Answers a callback to Orders, or throws. */
   applyPartnerCallback?: (params: Params<"orders.applyPartnerCallback">) => Promise<void>;

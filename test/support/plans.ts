@@ -32,7 +32,7 @@ const SESSION = "-c session_replication_role=replica -c maintenance_work_mem=256
 
 /**
  * Rows are made without what they refer to, so foreign keys go. Without them each table can do without a log of its
- * writes, which nobody reads. Statistics stay those of empty tables until a test has them made.
+ * writes, which no test reads. Statistics stay those of empty tables until a test has them made.
  */
 const PREPARE = `
   DO $$

@@ -11,7 +11,7 @@ import { startPostgres } from "../../platform/embedded-postgres.ts";
 import { type DatabaseName, migrate, migrationsFolder } from "../../platform/migrate.ts";
 import { exclusively, runFolder } from "./test-run.ts";
 
-/** Longer than in the product: a test waits for a connection on a busy machine where a customer would be told. */
+/** Longer than in the product: on a busy machine a test waits for a connection, while a customer would get an error. */
 export const ACQUIRE_TIMEOUT_MS = 10_000;
 /** The same for a whole request, and for the statements in it. Specs about these very limits set them themselves. */
 export const REQUEST_TIMEOUT_MS = 30_000;
@@ -80,7 +80,7 @@ export const asKnex = (db: Db): Knex =>
     transaction: (work: (trx: Knex) => Promise<unknown>) => db.transaction((trx) => work(asKnex(trx))),
   }) as unknown as Knex;
 
-/** The address of the run's server without a database; starts the server when nobody has yet. */
+/** The address of the run's server without a database; starts the server if it does not run yet. */
 async function serverUrl(): Promise<string> {
   const addressFile = join(runFolder(), "postgres.url");
   if (existsSync(addressFile)) return readFileSync(addressFile, "utf8");

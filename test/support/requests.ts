@@ -11,7 +11,7 @@ export interface Problem {
   errors?: { field: string; rule: string }[];
 }
 
-/** Requests to a gateway as somebody who is signed in, and bytes as nobody's HTTP client would send them. */
+/** Requests to a gateway as a signed-in user, and bytes that no HTTP client would send. */
 export function requestsTo(gateway: TestGateway, authorization: string) {
   async function request(
     method: string,

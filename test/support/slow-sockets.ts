@@ -15,7 +15,7 @@ export interface Slowness {
   drip: string;
 }
 
-/** The 99th percentile that 500 sockets may leave to everybody else. */
+/** The maximal 99th percentile of other clients beside 500 sockets. */
 const OTHERS_P99_MS = 500;
 
 /**

@@ -9,7 +9,7 @@ export const GONE = "order-2";
 const UNKNOWN = "order-3";
 
 /**
- * A run in which all went well: one order that was paid twice, sent back once and told to its kitchen in two tries;
+ * A run without faults: one order that was paid twice, refunded once and sent to its kitchen in two attempts;
  * another one that its customer cancelled; and a payment that fits no order.
  */
 export function soundRun(): Evidence {

@@ -54,7 +54,7 @@ export function testIdentity(issuer: string = TEST_ISSUER) {
     } satisfies ServiceSchema,
     /** For the `middlewares` of the broker under test. */
     middleware: () => callerMiddleware({ issuer }),
-    /** An access token as identity signs it; a customer's unless told otherwise. */
+    /** An access token as identity signs it; a customer's by default. */
     token(claims: TestClaims = {}): Promise<string> {
       const nowSeconds = Math.floor(Date.now() / 1000);
       const payload = {

@@ -6,7 +6,7 @@ import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { covered, uncovered } from "../e2e/covered.ts";
 
-/** Actions that services call, the operators' shell, or nobody outside: no route leads to them. */
+/** Actions that services call, the operators' shell, or no client: no route leads to them. */
 const inside: ActionName[] = [
   "identity.createAdmin",
   "identity.findRole",

@@ -5,7 +5,7 @@ import { GONE, ORDER, soundRun as ordersAndMoney } from "../support/sound-run.ts
 
 type Promised = keyof typeof invariants;
 
-/** The sound run, in which both customers were told of their payments: one by a push, the other by a mail. */
+/** The run without faults, in which both customers were notified of their payments: one by a push, the other by a mail. */
 function soundRun(): Evidence {
   const evidence = ordersAndMoney();
   const [pushed] = evidence.books.notifications;
@@ -45,7 +45,7 @@ const planted: [mistake: string, promise: Promised, plant: (evidence: Evidence) 
       }),
   ],
   [
-    "a receipt that nobody paid",
+    "a receipt without a payment",
     "no payment is booked twice or invented",
     ({ books }) =>
       void books.receipts.push({ paymentId: "p9", orderId: ORDER, amount: 5, outcome: "overpaid" }),
@@ -78,12 +78,12 @@ const planted: [mistake: string, promise: Promised, plant: (evidence: Evidence) 
   ],
   [
     "a confirmed order that is gone",
-    "no answer to people is forgotten",
+    "each answer to a client has its effect",
     ({ books }) => void books.orders.pop(),
   ],
   [
     "a cancellation that did not happen",
-    "no answer to people is forgotten",
+    "each answer to a client has its effect",
     ({ books }) => void books.transitions.pop(),
   ],
   [
@@ -129,16 +129,16 @@ const planted: [mistake: string, promise: Promised, plant: (evidence: Evidence) 
     ({ books }) => void books.transitions.shift(),
   ],
   [
-    "a partner that was not told",
-    "the partner is told of each paid order, by one id",
+    "a partner that was not notified",
+    "each paid order is sent to its partner under one id",
     ({ ledger, books }) => {
       ledger.told.length = 0;
       Object.assign(books.webhooks[0] ?? {}, { states: ["pending"] });
     },
   ],
   [
-    "a partner that was told twice under two ids",
-    "the partner is told of each paid order, by one id",
+    "a partner that was notified under two ids",
+    "each paid order is sent to its partner under one id",
     ({ ledger }) =>
       void ledger.told.push({
         partnerId: "bakery",
@@ -149,8 +149,8 @@ const planted: [mistake: string, promise: Promised, plant: (evidence: Evidence) 
       }),
   ],
   [
-    "a partner that was told of what nobody paid",
-    "the partner is told of each paid order, by one id",
+    "a partner that was notified of an unpaid order",
+    "each paid order is sent to its partner under one id",
     ({ ledger }) =>
       void ledger.told.push({
         partnerId: "bakery",
@@ -197,18 +197,18 @@ const planted: [mistake: string, promise: Promised, plant: (evidence: Evidence) 
   ],
   [
     "the same news under two collapse ids",
-    "nobody is told twice",
+    "no notification is sent twice",
     ({ ledger }) =>
       void ledger.pushes.push({ collapseId: "n2", token: "phone", event: "order.paid", orderId: ORDER }),
   ],
   [
-    "a notification that nobody sends",
-    "nobody is told twice",
+    "a notification that is never sent",
+    "no notification is sent twice",
     ({ books }) => Object.assign(books.notifications[0] ?? {}, { state: "pending" }),
   ],
   [
-    "a push that was lost before anybody wrote it down",
-    "each paid order's customer was told, or it is written down why not",
+    "a push that was lost before it was recorded",
+    "each paid order's customer was notified, or the reason is recorded",
     ({ ledger, books }) => {
       ledger.pushes.length = 0;
       books.notifications.shift();
@@ -216,7 +216,7 @@ const planted: [mistake: string, promise: Promised, plant: (evidence: Evidence) 
   ],
   [
     "a push that is called sent and came to no phone",
-    "each paid order's customer was told, or it is written down why not",
+    "each paid order's customer was notified, or the reason is recorded",
     ({ ledger }) => void ledger.pushes.splice(0),
   ],
   [
@@ -227,12 +227,12 @@ const planted: [mistake: string, promise: Promised, plant: (evidence: Evidence) 
   ],
   [
     "a second payment that fits no order, in the alert of the first one",
-    "operators hear of each payment that fits no order, each by an alert of its own",
+    "each payment without a matching order raises an alert of its own",
     ({ books }) => void books.receipts.push({ paymentId: "p5", amount: 5, outcome: "unmatched" }),
   ],
   [
-    "an alert about a payment that no operator heard of",
-    "operators hear of each payment that fits no order, each by an alert of its own",
+    "a payment without an alert to operators",
+    "each payment without a matching order raises an alert of its own",
     ({ books }) => {
       books.notifications = books.notifications.filter(({ messageId }) => messageId !== "m4");
     },

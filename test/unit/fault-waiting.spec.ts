@@ -3,7 +3,7 @@ import { type UntoldOrder, unfair } from "../faults/fair-waiting.ts";
 
 const BACK_AT_MS = Date.parse("2026-11-22T12:00:00Z");
 
-/** An order whose partner was told late and then had its whole time. */
+/** An order whose partner was notified late and then had its whole time. */
 function fairOrder(changes: Partial<UntoldOrder> = {}): UntoldOrder {
   return {
     ...{ orderId: "o1", fault: "NATS away", cause: /outbox of Orders/, movesUntold: [], chargedMinor: 0 },
@@ -17,7 +17,7 @@ function fairOrder(changes: Partial<UntoldOrder> = {}): UntoldOrder {
   };
 }
 
-/** Mistakes, each as it would show, with words of the line that tells of it. */
+/** Planted violations, each with words of the line that reports it. */
 const planted: [mistake: string, changes: Partial<UntoldOrder>, found: RegExp][] = [
   [
     "an order that was cancelled before its partner knew of it",
@@ -32,8 +32,8 @@ const planted: [mistake: string, changes: Partial<UntoldOrder>, found: RegExp][]
     /no alert .* names the cause/,
   ],
   ["a diagnosis without the reason", { diagnosis: "nothing" }, /diagnosis .* does not name the cause/],
-  ["a partner that was never told", { toldUnder: [] }, /under 0 ids/],
-  ["a partner that was told under two ids", { toldUnder: ["m1", "m2"] }, /under 2 ids/],
+  ["a partner that was never notified", { toldUnder: [] }, /under 0 ids/],
+  ["a partner that was notified under two ids", { toldUnder: ["m1", "m2"] }, /under 2 ids/],
   ["a time to accept that never began", { notifiedAtMs: undefined }, /never began/],
   [
     "a time to accept that counts from the payment",

@@ -6,7 +6,7 @@ const document = (id: string) => ({ _id: id });
 const ids = (documents: readonly { _id: string }[]) => documents.map(({ _id }) => _id);
 const never = () => false;
 
-/** A store whose inserts end when they are told to. */
+/** A store whose inserts end when the test lets them. */
 function slowStore() {
   const asked: { ids: string[]; end: PromiseWithResolvers<ReadonlySet<string>> }[] = [];
   const insert = async (documents: readonly { _id: string }[]) => {

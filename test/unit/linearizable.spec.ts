@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { NEVER, type Operation, Recorder } from "../histories/history.ts";
 import { check, type Model } from "../histories/linearizable.ts";
 
-/** A number that can be read, written, and set if it is what somebody believes. */
+/** A number that can be read, written, and set if it has an expected value. */
 type Input = { read: true } | { write: number } | { from: number; to: number };
 
 const register: Model<number, Input> = {

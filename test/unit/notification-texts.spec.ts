@@ -151,7 +151,7 @@ describe.each(["en", "de"])("texts in %s", (language) => {
     }
   });
 
-  it("a rejection by hand, by any reason, tells it in the reader's language, with the products and the staff's text", () => {
+  it("a rejection by hand, for any reason, shows it in the reader's language, with the products and the staff's text", () => {
     const { lines } = sampleOrder();
     const [line] = lines;
     const texts = rejectionReason.values.map((reason) => {

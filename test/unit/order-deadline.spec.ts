@@ -84,7 +84,7 @@ describe("the deadline of an order", () => {
     expect(messages).toMatchObject([
       { type: "alert.raised", data: { kind: effect.alert, subject: order.id } },
     ]);
-    // It says it once in a while until somebody does something, and keeps since when.
+    // It alerts repeatedly until a party acts, and stores since when.
     const againMs = atMs + effect.again * MINUTE_MS;
     expect(next.deadlineAt).toBe(isoTime(againMs));
     expect(applyOverdueDeadline(next, deadline, againMs - 1)).toBeUndefined();

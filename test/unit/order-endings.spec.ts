@@ -86,7 +86,7 @@ describe("the table of an order's endings", () => {
     }
   });
 
-  it("charges refunds of excess or late payments to nobody, and an operator's refunds to the platform", () => {
+  it("charges an operator's refunds to the platform, and refunds of excess or late payments to no party", () => {
     const paid = orderIn("pending", 2950);
     const again = {
       bankId,

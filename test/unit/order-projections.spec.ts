@@ -20,7 +20,7 @@ const handlers = projectionHandlers(orderProjections(closed, store), {
 
 describe("a message whose document cannot be stored", () => {
   it.each(Object.keys(handlers) as (keyof typeof handlers & keyof typeof messages)[])(
-    "of the type %s, fails, so that it is handled again, and no client hears of it",
+    "of the type %s, fails, so that it is handled again, and no client gets an event",
     async (type) => {
       const data = exampleOf(messages[type]);
       const message = { id: newId(), type, time: "2026-11-22T10:30:00.000Z", data } as unknown as Message;

@@ -51,7 +51,7 @@ describe("a partner's promise of the time when an order is ready", () => {
     });
   });
 
-  it("in the past, counts as now, and the history says so", () => {
+  it("in the past, counts as now, and the history shows it", () => {
     const accepted = applyPartnerReport(
       paidOrder(),
       { type: "order.accepted", readyAt: at(-30) },

@@ -124,7 +124,7 @@ describe("move", () => {
   it("has a message type for every move that there is a message for", () => {
     const told = new Set<string>(Object.values(moves).map(({ message }) => message));
     const known = (Object.keys(messages) as MessageType[]).filter((type) => type.startsWith("order."));
-    // Two are told without a move: the order is new, or its promise moved.
+    // Two are published without a transition: the order is new, or its promise moved.
     expect(known.filter((type) => !told.has(type)).sort()).toEqual(["order.created", "order.delayed"]);
   });
 

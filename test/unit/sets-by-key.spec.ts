@@ -11,7 +11,7 @@ describe("sets by key", () => {
     expect([...sets.of("c")]).toEqual([]);
   });
 
-  it("after the last value of a key was deleted, forget the key", () => {
+  it("after the last value of a key was deleted, contain the key no more", () => {
     const sets = new SetsByKey<string, number>();
     sets.add("a", 1);
     sets.add("a", 2);

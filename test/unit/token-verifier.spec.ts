@@ -30,7 +30,7 @@ function verifierWith(more: { maxVerified?: number } = {}): TokenVerifier {
   return tokenVerifier({ jwks, issuer: TEST_ISSUER, clock: { now: () => nowMs }, ...more });
 }
 
-/** A token with any header and claims, signed by our own key unless told otherwise. */
+/** A token with any header and claims, signed by our own key by default. */
 function forge(
   { header = {}, claims = {} }: { header?: object; claims?: object },
   key: KeyObject = identity.privateKey,

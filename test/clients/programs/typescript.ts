@@ -59,7 +59,7 @@ async function main() {
     path,
     signal: ending.signal,
     onSseEvent: (told) => {
-      // The block that says when to connect again is told as an event without a name.
+      // The block with the reconnection time is an event without a name.
       if (told.event) event ||= `event: ${told.event}`;
     },
   });

@@ -13,7 +13,7 @@ interface LongForm {
   counts?: Record<string, number>;
   /** Variables beside them. */
   env?: Record<string, string>;
-  /** Whether SEED tells it what to do. */
+  /** Whether SEED determines its choices. */
   seeded?: true;
 }
 

@@ -123,7 +123,7 @@ export async function callbacksUnderKills(run: Run): Promise<Outcome> {
   cluster.onDeath = forerunner;
   const loadedMs = Math.round(performance.now() - sinceMs);
   const { ms: drainedMs, last } = await quiet(run);
-  // A partner that was told late answers by callbacks, which are no repeats.
+  // A partner that was notified late answers by callbacks, which are no repeats.
   await load1.settled();
   await quiet(run);
   const events = acknowledged(ledger) - before;

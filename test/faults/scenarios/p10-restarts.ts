@@ -20,7 +20,7 @@ const single: MemberName[] = ["partners", "notifications", "identity", "media"];
 
 /**
  * Gateways and orders are restarted one after the other while customers, who repeat nothing but what has a key, notice
- * nothing. Then each of the other processes is ended under the same load, which may then be told to wait.
+ * nothing. Then each of the other processes is ended under the same load, which may then be answered 503.
  */
 export async function rollingRestarts(run: Run): Promise<Outcome> {
   const { cluster, scale } = run;

@@ -22,7 +22,7 @@ const toxics: Record<string, Toxic> = {
 };
 const dependencies: Dependency[] = ["postgres", "nats", "redis", "documents"];
 
-/** Each fault of the network in front of each server: answers come in time, nobody ends, and all is well soon after. */
+/** Each fault of the network in front of each server: answers come in time, no process ends, and all recover soon after. */
 export async function toxicNetwork(run: Run): Promise<Outcome> {
   const { cluster, scale } = run;
   const problems: string[] = [];

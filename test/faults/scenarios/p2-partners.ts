@@ -91,7 +91,7 @@ export async function badPartners(run: Run): Promise<Outcome> {
     system.mood = "well";
     if (mood === 410) await enableAgain(run, place.partnerId, root, system.url);
   }
-  // Those that answer again are told at once or by their next try; none is dropped.
+  // Partners that answer again get their orders at once or by the next attempt; none is dropped.
   const { ms: drainedMs } = await quiet(run, 60_000);
   for (const { mood, place, system } of bad) {
     const states = await query<{ order: string; state: string }>(
@@ -108,7 +108,7 @@ export async function badPartners(run: Run): Promise<Outcome> {
         `${mood}: of ${placed} orders ${states.length} are known and ${other.length} are not accepted but ${other[0]?.state}`,
       );
     }
-    // Its orders are cancelled after ten minutes, when none has been accepted: of that it is told as well.
+    // Its orders are cancelled after ten minutes, when none has been accepted: the partner gets a webhook about that too.
     world.leaving.push(system.stop, place.close);
   }
   const [p99Without, p99Beside] = [percentile(without, 0.99), percentile(beside, 0.99)];
@@ -135,7 +135,7 @@ export async function badPartners(run: Run): Promise<Outcome> {
   };
 }
 
-/** How long after its message each of these orders was told to its partner, at whatever try; those that were. */
+/** The time from the message of each of these orders to its successful webhook, at any attempt; only delivered ones. */
 async function toldAfter({ cluster }: Run, orderIds: readonly string[]): Promise<number[]> {
   const told = await query<{ ms: number }>(
     cluster.url("partners"),
@@ -158,7 +158,7 @@ async function within<T>(ms: number, find: () => Promise<T>, isEnough: (found: T
   }
 }
 
-/** How often that order was told about which was told most often. */
+/** The maximal number of deliveries of one order. */
 function mostTries(calls: readonly { orderId: string }[]): number {
   return Math.max(
     0,

@@ -47,7 +47,7 @@ interface Trouble {
 interface Window {
   kind: Kind;
   tally: Tally;
-  /** From the bank's report of a payment until the partner was told of the order. */
+  /** From the bank's report of a payment until the partner's webhook. */
   told: number[];
   cpu: number;
   answers: Map<string, Map<number, number>>;

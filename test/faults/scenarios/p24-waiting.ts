@@ -31,9 +31,9 @@ interface Order extends Placed {
 type Before = Pick<UntoldOrder, "movesUntold" | "alerts" | "diagnosis">;
 
 /**
- * Partners cannot be told of paid orders for three hours by the clock, for reasons of the platform: a dead letter at
- * Partners, a machine that has no free socket, and NATS away. Meanwhile nothing is cancelled, nobody is charged and an
- * operator is told the reason; afterwards each partner is told once and has its whole time, and the orders go on.
+ * Partners cannot be notified of paid orders for three hours by the clock, for reasons of the platform: a dead letter at
+ * Partners, a machine that has no free socket, and NATS away. Meanwhile nothing is cancelled, no party is charged and an
+ * operator gets the reason; afterwards each partner is notified once and has its whole time, and the orders continue.
  */
 export async function fairWaiting(run: Run): Promise<Outcome> {
   const { cluster, world } = run;
@@ -212,7 +212,7 @@ async function evidence(
   };
 }
 
-/** Notes how long partners have to accept when they are told. */
+/** Records the time that partners have to accept when they are notified. */
 function noteTimesLeft({ world }: Run): ReadonlyMap<string, number> {
   const left = new Map<string, number>();
   const goOn = world.heard;
@@ -255,7 +255,7 @@ async function countFromPayment({ cluster }: Run, { orderId }: Placed): Promise<
   );
 }
 
-/** How many of these orders are not told to be held up yet. */
+/** The number of these orders that are not reported as held up yet. */
 async function unexplained({ cluster }: Run, orders: readonly Order[]): Promise<number> {
   const [found] = await query<{ count: number }>(
     cluster.url("orders"),

@@ -10,7 +10,7 @@ const LEAST_LOST = 10;
 const FILLED_WITHIN_MS = 20_000;
 const POLL_MS = 50;
 
-/** NATS dies and comes back without anything that it held, messages among it that nobody else had on the way. */
+/** NATS is killed and restarted without its data, which includes messages that no other part had. */
 export async function natsLost(run: Run): Promise<Outcome> {
   return await underLoad(run, {
     promise: "P7",

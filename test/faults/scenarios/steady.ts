@@ -45,7 +45,7 @@ export interface Steady {
   tally: Tally;
   /** Whether an answer that is not the right one is borne; 0: none came. */
   isBorne(status: number): boolean;
-  /** How often something with a key is sent at most; three times unless told otherwise. */
+  /** How often something with a key is sent at most; three times by default. */
   tries?: number;
   stop: AbortSignal;
 }

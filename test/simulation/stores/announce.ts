@@ -18,7 +18,7 @@ export interface ToldRecord {
 const HELD_UP = 0.2;
 const UNREACHABLE = 0.2;
 
-/** One pass of the sender over what waits: the first try of each, as far as Orders hears of it. */
+/** One pass of the sender over what waits: the first try of each, as far as Orders gets a message about it. */
 export async function firstTries(
   { server, machine }: { server: Server; machine: Machine },
   postgres: Postgres,
