@@ -14,7 +14,7 @@ export type OrderState = (orderId: string) => Promise<Result<"orders.state">["st
 /** The dependencies of this service's actions, message handlers and workers. */
 export interface PartnersDependencies {
   postgres: Postgres;
-  outbox: Pick<Outbox, "add">;
+  outbox: Pick<Outbox, "add" | "rowsFor">;
   clock: Clock;
   /** Limits the database connections that the orders of one partner use at once. */
   perPartner: KeyedLimit;

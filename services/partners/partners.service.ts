@@ -185,8 +185,9 @@ export default {
 } satisfies ServiceSchema;
 
 /** An outbox that also invalidates the cached pages once a transaction with a catalogue message has committed. */
-function invalidatingOutbox(out: Outbox, cached: Caching): Pick<Outbox, "add"> {
+function invalidatingOutbox(out: Outbox, cached: Caching): PartnersDependencies["outbox"] {
   return {
+    rowsFor: out.rowsFor,
     async add(trx, messages) {
       await out.add(trx, messages);
       trx.committed.then(

@@ -6,6 +6,7 @@ import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import { shortenLine } from "../../../lib/text.ts";
 import { currentTraceparent } from "../../../lib/tracing/index.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
+import { commitWithMessages } from "../../../mixins/outbox/commit-with-messages.ts";
 import { idempotentLeased } from "../../../mixins/postgres/idempotency.ts";
 import { partOfRequestTimeout } from "../../../mixins/retry-deadline/request-timeout.ts";
 import type { Checkout, CheckoutLine } from "../../../providers/banks/index.ts";
@@ -21,7 +22,6 @@ import {
   nowAndNumber,
   savingCheckoutUrl,
 } from "../store/orders.repository.ts";
-import { commitWithMessages } from "../store/unit-of-work.ts";
 import { actorInTrace } from "../use-cases/order-trace.ts";
 
 /** The time limit of a confirmation in this service. The gateway's own limit for a request is longer. */
@@ -157,7 +157,7 @@ async function createOrder(
     { timeout: partOfRequestTimeout(ctx.broker, RESERVE_TIMEOUT_MS), retries: 0 },
   );
   const save = async (decision: Decision) => {
-    const isNew = await commitWithMessages(deps, decision.messages, (rows) =>
+    const isNew = await commitWithMessages(deps.outbox, decision.messages, (rows) =>
       insertOrder(deps.postgres.db, decision, rows, currentTraceparent()),
     );
     return isNew ? decision.next : undefined;

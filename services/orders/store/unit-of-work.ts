@@ -1,7 +1,6 @@
 import { fail } from "../../../contracts/errors.ts";
 import type { NewMessage } from "../../../contracts/messages.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
-import { failpoint } from "../../../lib/failpoint.ts";
 import { KeyedLimitError } from "../../../lib/keyed-limit.ts";
 import type { Transaction } from "../../../lib/sql/database.ts";
 import { linkTo } from "../../../lib/tracing/index.ts";
@@ -61,24 +60,6 @@ export async function loadOrder(
   const found = await findOrder(trx, id, viewer);
   if (!found) throw fail("NOT_FOUND", "There is no such order.");
   return found;
-}
-
-/**
- * Runs one statement that is its own transaction and stores messages, which are published after its commit.
- * @param statement gets the rows of the outbox
- */
-export async function commitWithMessages<T>(
-  { outbox }: Pick<OrdersDependencies, "outbox">,
-  messages: Decision["messages"],
-  statement: (rows: string) => Promise<T>,
-): Promise<T> {
-  const stored = Promise.withResolvers<void>();
-  const rows = outbox.rowsFor(stored.promise, messages);
-  failpoint("transaction.ending");
-  const result = await statement(rows);
-  failpoint("transaction.ended");
-  stored.resolve();
-  return result;
 }
 
 /** The dependencies of `saveDecision`. */

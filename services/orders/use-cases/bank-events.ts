@@ -3,6 +3,7 @@ import { alert } from "../../../contracts/alerts.ts";
 import { fail } from "../../../contracts/errors.ts";
 import { derivedId, isId, newId } from "../../../lib/ids.ts";
 import type { Transaction } from "../../../lib/sql/database.ts";
+import { commitWithMessages } from "../../../mixins/outbox/commit-with-messages.ts";
 import type { BankEvent, Verdict } from "../../../providers/banks/index.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { paymentMessage, refundRequested } from "../domain/order-messages.ts";
@@ -18,7 +19,7 @@ import {
   markEventUnusable,
   type StoredEvent,
 } from "../store/payments.repository.ts";
-import { commitWithMessages, retryOnConflict, saveDecision } from "../store/unit-of-work.ts";
+import { retryOnConflict, saveDecision } from "../store/unit-of-work.ts";
 import { recordDispute } from "./dispute-reports.ts";
 import { actorInTrace, inOrderTrace } from "./order-trace.ts";
 import { recordRefundReport } from "./refund-settlement.ts";
@@ -88,7 +89,7 @@ async function recordExpectedPayment(
     if (!decision.transition || decision.refunds.length > 0) return false;
     const inserts = insertsOfPayment(row, { ...payment, id: newId(), statedOrder: event.orderId, outcome });
     try {
-      return await commitWithMessages(deps, messages, (rows) =>
+      return await commitWithMessages(deps.outbox, messages, (rows) =>
         saveOrder(db, order, decision, rows, inserts),
       );
     } catch (error) {

@@ -2,6 +2,7 @@ import { ACCEPTANCE_MINUTES_DEFAULT } from "../../../contracts/order-status.ts";
 import type { WebhookDelivery } from "../../../contracts/partners.ts";
 import { affected, type Db, row, rows, type Transaction } from "../../../lib/sql/database.ts";
 import { type Lease, leasedQueue } from "../../../lib/sql/leased-queue.ts";
+import { insertOfMessages } from "../../../mixins/outbox/outbox.repository.ts";
 import type { Urgency } from "../domain/webhook-schedule.ts";
 import type { ReplacedSecret } from "./webhook-endpoint.repository.ts";
 
@@ -139,24 +140,30 @@ export interface AttemptRecord {
  *
  * Locks the message first, as stopping does. So either the stop sees the next attempt, or this statement sees the stop and
  * no next attempt follows.
+ * @param messages the rows of the outbox, which are inserted if the result is recorded
  */
 export async function endAttempt(
   trx: Db,
   { id, leaseId, webhookMessageId }: Lease & Pick<ClaimedAttempt, "webhookMessageId">,
   result: AttemptRecord,
+  messages = "[]",
 ): Promise<WebhookDelivery["state"] | undefined> {
   const ended = await row<{ state: WebhookDelivery["state"] }>(
     trx,
     `WITH message AS MATERIALIZED (
        SELECT stopped_at IS NOT NULL AS stopped FROM webhook_messages WHERE id = :webhookMessageId FOR SHARE
-     )
-     UPDATE webhook_deliveries d
-     SET state = CASE WHEN message.stopped AND CAST(:state AS text) <> 'accepted' THEN 'stopped' ELSE :state END,
-       status_code = :statusCode, duration_ms = :durationMs, response_head = :responseHead, error = :error, lease_id = NULL, updated_at = now()
-     FROM message
-     WHERE d.id = :id AND d.lease_id = :leaseId AND d.state IN ('pending', 'stopped')
-     RETURNING d.state`,
+     ), ended AS (
+       UPDATE webhook_deliveries d
+       SET state = CASE WHEN message.stopped AND CAST(:state AS text) <> 'accepted' THEN 'stopped' ELSE :state END,
+         status_code = :statusCode, duration_ms = :durationMs, response_head = :responseHead, error = :error,
+         lease_id = NULL, updated_at = now()
+       FROM message
+       WHERE d.id = :id AND d.lease_id = :leaseId AND d.state IN ('pending', 'stopped')
+       RETURNING d.state
+     ), said AS (${insertOfMessages("ended")})
+     SELECT state FROM ended`,
     {
+      messages,
       ...{ id, leaseId, webhookMessageId, state: result.state, durationMs: result.durationMs },
       statusCode: result.statusCode ?? null,
       responseHead: result.responseHead ?? null,

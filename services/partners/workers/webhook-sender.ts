@@ -1,6 +1,6 @@
 import { SpanKind } from "@opentelemetry/api";
 import { alert } from "../../../contracts/alerts.ts";
-import { message } from "../../../contracts/messages.ts";
+import { message, type NewMessage } from "../../../contracts/messages.ts";
 import type { PartnerNotice } from "../../../contracts/partner-notices.ts";
 import { jittered } from "../../../lib/backoff.ts";
 import { newId } from "../../../lib/ids.ts";
@@ -11,6 +11,7 @@ import type { Transaction } from "../../../lib/sql/database.ts";
 import { withTimeout } from "../../../lib/timeout.ts";
 import { inTraceOf } from "../../../lib/tracing/index.ts";
 import { background } from "../../../mixins/background/background.mixin.ts";
+import { commitWithMessages } from "../../../mixins/outbox/commit-with-messages.ts";
 import type { PartnersDependencies, Sender } from "../dependencies.ts";
 import { ATTEMPT_TIMEOUT_MS, type FailedAttempt, nextAttemptDelayMs } from "../domain/webhook-schedule.ts";
 import { markEndpointGone } from "../store/webhook-endpoint.repository.ts";
@@ -156,10 +157,9 @@ export function webhookSender(options: SenderOptions): Sender {
     if (fault === "platform") return defer(claimed, result.error ?? "unknown reason");
     const first = claimed.urgency === "preparation" && claimed.attempt === 1;
     if (accepted) {
-      await options.postgres.transact(async (trx) => {
-        const ended = await endAttempt(trx, claimed, { ...result, state: "accepted" });
-        if (ended && first) await notify(trx, claimed, "delivered");
-      });
+      await commitWithMessages(options.outbox, first ? noticesOf(claimed, "delivered") : [], (rows) =>
+        endAttempt(options.postgres.db, claimed, { ...result, state: "accepted" }, rows),
+      );
       return;
     }
     const { remainingMs } = claimed;
@@ -237,15 +237,13 @@ export function webhookSender(options: SenderOptions): Sender {
     });
   }
 
-  async function notify(
+  function notify(
     trx: Transaction,
-    { orderId, partnerId }: ClaimedAttempt,
+    claimed: ClaimedAttempt,
     outcome: PartnerNotice["outcome"],
     detail?: string,
   ): Promise<void> {
-    if (!orderId) return;
-    const notice = { version: 1, orderId, partnerId, outcome, ...(detail && { detail }) };
-    await options.outbox.add(trx, [message("partner.notified", orderId, notice)]);
+    return options.outbox.add(trx, noticesOf(claimed, outcome, detail));
   }
 
   async function raise(
@@ -287,6 +285,17 @@ export function webhookSender(options: SenderOptions): Sender {
       },
     }),
   };
+}
+
+/** The report of an attempt to Orders; none for a webhook that concerns no order. */
+function noticesOf(
+  { orderId, partnerId }: ClaimedAttempt,
+  outcome: PartnerNotice["outcome"],
+  detail?: string,
+): NewMessage[] {
+  if (!orderId) return [];
+  const notice = { version: 1, orderId, partnerId, outcome, ...(detail && { detail }) };
+  return [message("partner.notified", orderId, notice)];
 }
 
 /**
