@@ -65,25 +65,65 @@ const receipt = (more: object = {}) => ({
 });
 
 describe("the orders' database", () => {
-  it.each([
-    ["a state that is none", { status: "lost" }],
-    ["a payment status that is none", { payment_status: "maybe" }],
-    ["a version below one", { version: 0 }],
-    ["nothing to pay", { total_minor: 0, fee_minor: 0 }],
-    ["a fee above the total", { fee_minor: 1001 }],
-    ["a negative payment", { paid_minor: -1 }],
-    ["more refunded than paid", { paid_minor: 10, refunded_minor: 6, refund_pending_minor: 5 }],
-    ["a kitchen that cooks unpaid", { status: "preparing", paid_minor: 999 }],
-    ["a delivery without a courier", { status: "delivering", paid_minor: 1000 }],
-    ["an end without a time", { status: "cancelled", deadline_at: null }],
-    ["a deadline after its end", { status: "cancelled", closed_at: now }],
-    ["an open order without a deadline", { deadline_at: null }],
-    ["an open order that is closed", { closed_at: now }],
-    ["a sixth wrong PIN", { handover_failures: 6 }],
-    ["a currency that is none", { currency: "euro" }],
-    ["a note of 501 letters", { note: "x".repeat(501) }],
-  ])("refuses an order with %s", async (_, more) => {
-    await expect(insert("orders", order(more))).rejects.toMatchObject({ code: CHECK });
+  const long = "x".repeat(501);
+  const paid = { status: "preparing", paid_minor: 1000 };
+  it.each<[string, object]>([
+    ["orders_address_check", { address: "[]" }],
+    ["orders_carried_by_somebody", { status: "delivering", paid_minor: 1000 }],
+    ["orders_check", { total_minor: 0, fee_minor: 0 }],
+    ["orders_check", { total_minor: 99 }],
+    ["orders_checkout_ref_check", { checkout_ref: "" }],
+    ["orders_checkout_url_check", { checkout_url: "x".repeat(2_049) }],
+    ["orders_currency_check", { currency: "euro" }],
+    ["orders_customer_name_check", { customer_name: "" }],
+    ["orders_customer_phone_check", { customer_phone: "1".repeat(17) }],
+    ["orders_deadline_error_length", { deadline_error: long }],
+    ["orders_deadline_failures_count", { deadline_failures: -1 }],
+    ["orders_end_or_wait", { status: "cancelled", deadline_at: null }],
+    ["orders_end_or_wait", { status: "cancelled", closed_at: now }],
+    ["orders_end_or_wait", { deadline_at: null }],
+    ["orders_end_or_wait", { closed_at: now }],
+    ["orders_fee_minor_check", { fee_minor: -1 }],
+    ["orders_handover_failures_check", { handover_failures: 6 }],
+    ["orders_last_actor_check", { last_actor: long }],
+    ["orders_last_move_check", { last_move: "x".repeat(41) }],
+    ["orders_money_conserved", { paid_minor: 10, refunded_minor: 6, refund_pending_minor: 5 }],
+    ["orders_note_check", { note: long }],
+    ["orders_notice_problem_length", { notice_problem: long }],
+    ["orders_number_length", { number: "1".repeat(13) }],
+    ["orders_paid_before_kitchen", { status: "preparing", paid_minor: 999 }],
+    ["orders_paid_minor_check", { paid_minor: -1, refunded_minor: -1 }],
+    ["orders_partner_check", { partner: "[]" }],
+    ["orders_payment_status_check", { payment_status: "free" }],
+    ["orders_pickup_latitude_check", { pickup_latitude: 91 }],
+    ["orders_pickup_longitude_check", { pickup_longitude: -181 }],
+    ["orders_proof_photo_id_check", { proof_photo_id: long }],
+    ["orders_reason_check", { reason: long }],
+    ["orders_reconcile_error_check", { reconcile_error: long }],
+    ["orders_reconcile_failures_count", { reconcile_failures: -1 }],
+    ["orders_reconcile_looks_check", { reconcile_looks: -1 }],
+    ["orders_refund_failed_minor_check", { refund_failed_minor: -1 }],
+    ["orders_refund_pending_minor_check", { refund_pending_minor: -1 }],
+    ["orders_refunded_minor_check", { refunded_minor: -1 }],
+    ["orders_status_check", { status: "lost" }],
+    ["orders_sums_bounded", { paid_minor: "9007199254740992" }],
+    ["orders_traceparent_check", { traceparent: long }],
+    ["orders_version_check", { version: 0 }],
+  ])("refuses by the rule %s an order with %j, new or changed", async (constraint, more) => {
+    const refused = { code: CHECK, constraint };
+    await expect(insert("orders", order(more))).rejects.toMatchObject(refused);
+    const one = order();
+    await insert("orders", one);
+    const columns = Object.keys(more).map((column, index) => `${column} = $${index + 2}`);
+    const update = `UPDATE orders SET ${columns.join(", ")} WHERE id = $1`;
+    await expect(query(database.url, update, [one.id, ...Object.values(more)])).rejects.toMatchObject(
+      refused,
+    );
+  });
+
+  it("takes an order whose optional columns are empty, and one that was paid", async () => {
+    await insert("orders", order());
+    await insert("orders", order(paid));
   });
 
   it("refuses a second order of a check and an order of an unknown bank", async () => {
