@@ -20,6 +20,12 @@ import {
 
 const MINUTE_MS = 60_000;
 
+interface Notified {
+  event: string;
+  order_id?: string;
+  attempts: { channel: string; outcome: string }[];
+}
+
 let api: Client;
 let root: string;
 let me: Person;
@@ -197,6 +203,15 @@ describe("scenario 6, ready", () => {
       return made;
     };
     const first = await paidByHand();
+    await eventually(async () => {
+      const { items } = await api.ok<{ items: Notified[] }>("GET /me/notifications", staff);
+      const sent = items.find(({ event, order_id }) => event === "order.paid" && order_id === first.order_id);
+      // The staff have no phone, so the mail alone is delivered.
+      expect(sent?.attempts.map(({ channel, outcome }) => `${channel} ${outcome}`)).toEqual([
+        "push skipped",
+        "email accepted",
+      ]);
+    });
     const accepted = await post(first.order_id, "accept", { ready_in_minutes: 20 });
     expect(accepted).toMatchObject({ status: 200, body: { status: "preparing" } });
     expect((await post(first.order_id, "accept", { ready_in_minutes: 30 })).body).toEqual(accepted.body);

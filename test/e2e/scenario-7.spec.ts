@@ -112,6 +112,12 @@ describe("scenario 7, assign", () => {
     const { order_id } = await readyOrder(api, me, shop);
     const { items } = await api.ok<{ items: PoolEntry[] }>("GET /deliveries/available?limit=100", courier);
     expect(items.find((one) => one.order_id === order_id)).toMatchObject({ distance_meters: 111 });
+    await eventually(async () => {
+      const { items: sent } = await api.ok<{ items: object[] }>("GET /me/notifications", courier);
+      expect(sent).toContainEqual(
+        expect.objectContaining({ event: "order.ready", order_id, title: "An order near you is ready" }),
+      );
+    });
     const seen = await api.ok<{ items: object[] }>("GET /couriers?duty=on&limit=100", { token: root });
     expect(seen.items).toContainEqual(expect.objectContaining({ id: courier.id, position: moved }));
     await api.ok("PUT /deliveries/duty", { token: courier.token, body: { on_duty: false } });
