@@ -5,7 +5,7 @@
 #
 # The target `sandbox` adds the sandbox's programs and packages, which the production image does not have.
 #
-# The tag below is exact. docs/deploying.md says how to pin the bytes too.
+# The base image is pinned by its digest. docs/deploying.md has the command that renews it.
 ARG NODE_IMAGE=node:24.21.0-bookworm-slim@sha256:0e0ff40c39bc087845bfb27465a0df4ea419520094bc35842ff83dd8cbe6f9b6
 
 # The npm packages for production: those of the root and of the workspaces whose manifests are copied. Only manifests are
