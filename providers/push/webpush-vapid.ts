@@ -10,6 +10,9 @@ const LIVES_S = 12 * 3_600;
 const UNUSED_AT_THE_END_MS = 3_600_000;
 /** Far more than there are push services; the rest are invented addresses. */
 const SERVICES_MAX = 50;
+const PRIVATE_KEY_BYTES = 32;
+/** More of them are as improbable as a guessed key of four bytes. */
+const LEADING_ZEROS_MAX = 4;
 const MAIL_ADDRESS = /^mailto:[^\s@]+@[^\s@]+$/;
 
 export interface VapidKeys {
@@ -23,7 +26,7 @@ export interface VapidKeys {
 export function vapidKeysOf({ publicKey = "", privateKey = "", subject = "" }: Push["settings"]): VapidKeys {
   const point = bytesOf(publicKey, 65);
   if (!point) throw new NotSentError("publicKey must be the VAPID public key, in base64url");
-  const secret = bytesOf(privateKey, 32);
+  const secret = secretOf(privateKey);
   const own = secret && publicOf(secret);
   if (!secret || !own) throw new NotSentError("privateKey must be the VAPID private key, in base64url");
   if (!own.equals(point)) throw new NotSentError("publicKey and privateKey are not of one pair");
@@ -69,6 +72,15 @@ export function vapid({ publicKey, key, subject }: VapidKeys, clock: Clock) {
       return `vapid t=${await tokenFor(origin)}, k=${publicKey}`;
     },
   };
+}
+
+/** The private key in its full length. OpenSSL writes it without leading zero bytes: one of 225 keys has one. */
+function secretOf(privateKey: string): Buffer | undefined {
+  for (let length = PRIVATE_KEY_BYTES; length >= PRIVATE_KEY_BYTES - LEADING_ZEROS_MAX; length--) {
+    const written = bytesOf(privateKey, length);
+    if (written) return Buffer.concat([Buffer.alloc(PRIVATE_KEY_BYTES - length), written]);
+  }
+  return undefined;
 }
 
 /** The public key of a private key; undefined when it is not a key of P-256. */

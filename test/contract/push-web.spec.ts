@@ -184,6 +184,16 @@ describe("push provider webpush, at a browser's push service", () => {
     for (const value of Object.values(wrong)) expect(problem).not.toContain(value);
   });
 
+  it("check accepts a private key without its leading zero byte", () => {
+    const pair = pairOf(Buffer.alloc(31, 7).toString("base64url"));
+    const settings = {
+      publicKey: pair.getPublicKey("base64url"),
+      privateKey: pair.getPrivateKey("base64url"),
+    };
+    expect(bytes(settings.privateKey)).toHaveLength(31);
+    expect(provider.check({ ...webPushSettings, ...settings })).toBeUndefined();
+  });
+
   it("check accepts an https address for the operator", () => {
     expect(
       provider.check({ ...webPushSettings, subject: "https://waybill.example/contact" }),
