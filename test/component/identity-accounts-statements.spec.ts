@@ -69,6 +69,18 @@ describe("a profile", () => {
     });
   });
 
+  it("gives its push token to one of two transactions", async () => {
+    const pushToken = { provider: "sandbox", token: "t" } as unknown as profiles.PushToken;
+    const { db } = statements;
+    const one = profile({ pushToken });
+    await profiles.saveNewProfile(db, one);
+    const first = await db.begin();
+    expect(await profiles.takePushToken(first, one.id)).toMatchObject({ pushToken });
+    const second = db.transaction((trx) => profiles.takePushToken(trx, one.id));
+    await statements.statementsWaitForLocks(1).finally(() => first.commit());
+    expect(await second).toBeUndefined();
+  });
+
   it("is changed by the given fields, in the version that was read", async () => {
     await still(async (trx) => {
       const [one, other] = [profile({ phone: "+4930123456", lastName: "Ng" }), profile()];
@@ -458,5 +470,49 @@ describe("a write", () => {
 
   it("ends when the database has it, not before", async () => {
     await statements.expectToWaitFor(TABLES, writes);
+  });
+
+  it.each<[string, string, () => Promise<number>]>([
+    ["allowances", "renewed_at", () => limits.sweepAllowances(statements.db, 9)],
+    ["verification_codes", "expires_at", () => codes.sweepCodes(statements.db, 9)],
+    ["invitations", "expires_at", () => invitations.sweepInvitations(statements.db, 0, 9)],
+    ["email_undos", "expires_at", () => undos.sweepUndos(statements.db, 9)],
+    ["sessions", "expires_at", () => accounts.sweepSessions(sqlOf(statements.db), 9)],
+  ])("of the sweep of %s, skips rows of another transaction", async (table, end, sweep) => {
+    const { db } = statements;
+    await db.query(`DELETE FROM ${table}`);
+    const [subject, userId] = [newId(), newId()];
+    const account = {
+      id: userId,
+      email: address(),
+      passwordHash: "h",
+      confirmed: true,
+      role: "customer",
+    } as const;
+    const inserts: Record<string, () => Promise<unknown>> = {
+      allowances: () => limits.countUse(db, allowance, subject),
+      verification_codes: () => codes.saveCode(db, { ...code, subject, address: subject, requester: "r" }),
+      invitations: () =>
+        invitations.insertInvitation(db, {
+          ...{ id: newId(), email: address(), grant: { role: "deliverer" as const } },
+          ...{ tokenHash: subject, invitedBy: userId, sessionId: newId(), lifeSeconds: 10 },
+        }),
+      email_undos: () =>
+        undos.insertUndo(db, { tokenHash: subject, userId, formerEmail: address(), lifeSeconds: 1 }),
+      sessions: async () => {
+        await accounts.saveAccount(sqlOf(db), account);
+        await accounts.insertSession(sqlOf(db), {
+          ...{ id: newId(), account, salt: "salt-of-sixteen-c", client, idleSeconds: 60, keep: 50 },
+        });
+        await db.query("UPDATE sessions SET told = true");
+      },
+    };
+    await inserts[table]?.();
+    await db.query(`UPDATE ${table} SET ${end} = now() - interval '2 days'`);
+    const other = await db.begin();
+    await other.query(`SELECT FROM ${table} FOR UPDATE`);
+    expect(await sweep()).toBe(0);
+    await other.rollback();
+    expect(await sweep()).toBe(1);
   });
 });

@@ -6,11 +6,12 @@ import { newId } from "../../lib/ids.ts";
 import { affected, type Database } from "../../lib/sql/database.ts";
 import type { Grant } from "../../providers/identity/index.ts";
 import { emailChangeCode } from "../../services/identity/actions/email-change.ts";
-import { digestUnder } from "../../services/identity/dependencies.ts";
+import { digestUnder, type IdentityDependencies } from "../../services/identity/dependencies.ts";
 import type { Purpose } from "../../services/identity/store/codes.repository.ts";
 import { insertUndo } from "../../services/identity/store/email-undos.repository.ts";
 import { insertInvitation } from "../../services/identity/store/invitations.repository.ts";
 import { ADDRESS_LOCK_SCOPE } from "../../services/identity/store/limits.repository.ts";
+import { withAddressLock } from "../../services/identity/use-cases/address-lock.ts";
 import { issueCode } from "../../services/identity/use-cases/codes.ts";
 import { requesterOf } from "../../services/identity/use-cases/limits.ts";
 import { hiddenFailures, type Statement } from "../support/failing-statements.ts";
@@ -26,11 +27,60 @@ const WRONG = "wrong-Passw-0rt";
 const NEW_PASSWORD = "Nebelhorn-und-Kaese";
 const TRIES = 10;
 
+const PARTNER_ID = newId();
+const digest = digestUnder(SEAL_SECRET);
+const hashOf = (token: string) => createHash("sha256").update(token).digest("base64url");
+const person = { password: PASSWORD, firstName: "Jonas", lastName: "Meier" };
+const pushToken = { provider: "fcm", token: "t".repeat(40) } as const;
+const deliverer = { role: "deliverer" } as const;
+
 let bench: IdentityBench;
+let db: Database;
+let owner: { userId: string };
+let operator: { meta: { token: string } };
 beforeAll(async () => {
   bench = await startIdentity();
+  db = openPool(bench.database, 3);
+  owner = await bench.customer();
+  operator = await bench.admin();
 });
-afterAll(() => bench.stop());
+afterAll(async () => {
+  await db.close();
+  await bench.stop();
+});
+
+/** A user with the password and the names of `owner`, made by two statements, with a session. */
+async function user(role: Role = "customer") {
+  const [userId, email] = [newId(), newAddress()];
+  const partnerId = role === "partner" ? PARTNER_ID : null;
+  const bindings = { userId, email, role, partnerId, likeId: owner.userId };
+  await affected(
+    db,
+    `INSERT INTO accounts (id, email, role, partner_id, password_hash, confirmed)
+     SELECT :userId, :email, :role, :partnerId, password_hash, true FROM accounts WHERE id = :likeId`,
+    bindings,
+  );
+  await affected(
+    db,
+    `INSERT INTO profiles (id, email, role, partner_id, email_confirmed, first_name, last_name, language)
+     SELECT :userId, :email, :role, :partnerId, true, first_name, last_name, language FROM profiles
+     WHERE id = :likeId`,
+    bindings,
+  );
+  const tokens = await bench.signIn(email);
+  const sessionId = decodeJwt(tokens.accessToken).sid as string;
+  return { userId, email, tokens, sessionId, meta: { token: tokens.accessToken } };
+}
+const codeFor = async (purpose: Purpose, email: string) => {
+  const requester = requesterOf({ digest }, undefined);
+  return (await issueCode({ digest }, db, { purpose, address: digest(email), requester })).code;
+};
+async function invitation(email: string, grant: Grant, sessionId = newId()) {
+  const [id, token] = [newId(), newId()];
+  const [tokenHash, invitedBy] = [hashOf(token), newId()];
+  await insertInvitation(db, { id, email, grant, tokenHash, invitedBy, sessionId, lifeSeconds: 1_000 });
+  return { id, token };
+}
 
 /** Places that tries under way hold end after 5 s; what stays is what was counted. */
 const letHoldsEnd = () => bench.sql("UPDATE allowances SET held = '{}'");
@@ -66,11 +116,6 @@ describe("an accepted invitation", () => {
 });
 
 describe("an action of which a statement fails", () => {
-  const PARTNER_ID = newId();
-  const digest = digestUnder(SEAL_SECRET);
-  const hashOf = (token: string) => createHash("sha256").update(token).digest("base64url");
-  const person = { password: PASSWORD, firstName: "Jonas", lastName: "Meier" };
-  const pushToken = { provider: "fcm", token: "t".repeat(40) } as const;
   /** The lock of an address and the reservation of a try expire by themselves. */
   const isRelease = ({ text, values }: Statement) =>
     text.includes("array_remove(held") || (text.startsWith("DELETE") && values.includes(ADDRESS_LOCK_SCOPE));
@@ -81,50 +126,6 @@ describe("an action of which a statement fails", () => {
   const withoutLimits = (statement: Statement) => all(statement) && !statement.text.includes("allowances");
   /** The sweep publishes what an action could not. */
   const PUBLISHED = ["FROM sessions", "INSERT INTO outbox", "UPDATE sessions"];
-
-  let db: Database;
-  let owner: { userId: string };
-  let operator: { meta: { token: string } };
-  beforeAll(async () => {
-    db = openPool(bench.database, 3);
-    owner = await bench.customer();
-    operator = await bench.admin();
-  });
-  afterAll(() => db.close());
-
-  /** A user with the password and the names of `owner`, made by two statements, with a session. */
-  async function user(role: Role = "customer") {
-    const [userId, email] = [newId(), newAddress()];
-    const partnerId = role === "partner" ? PARTNER_ID : null;
-    const bindings = { userId, email, role, partnerId, likeId: owner.userId };
-    await affected(
-      db,
-      `INSERT INTO accounts (id, email, role, partner_id, password_hash, confirmed)
-       SELECT :userId, :email, :role, :partnerId, password_hash, true FROM accounts WHERE id = :likeId`,
-      bindings,
-    );
-    await affected(
-      db,
-      `INSERT INTO profiles (id, email, role, partner_id, email_confirmed, first_name, last_name, language)
-       SELECT :userId, :email, :role, :partnerId, true, first_name, last_name, language FROM profiles
-       WHERE id = :likeId`,
-      bindings,
-    );
-    const tokens = await bench.signIn(email);
-    const sessionId = decodeJwt(tokens.accessToken).sid as string;
-    return { userId, email, tokens, sessionId, meta: { token: tokens.accessToken } };
-  }
-  const codeFor = async (purpose: Purpose, email: string) => {
-    const requester = requesterOf({ digest }, undefined);
-    return (await issueCode({ digest }, db, { purpose, address: digest(email), requester })).code;
-  };
-  async function invitation(email: string, grant: Grant, sessionId = newId()) {
-    const [id, token] = [newId(), newId()];
-    const [tokenHash, invitedBy] = [hashOf(token), newId()];
-    await insertInvitation(db, { id, email, grant, tokenHash, invitedBy, sessionId, lifeSeconds: 1_000 });
-    return { id, token };
-  }
-  const deliverer = { role: "deliverer" } as const;
 
   interface Case {
     prepare: () => Promise<() => Promise<unknown>>;
@@ -358,5 +359,89 @@ describe("an action of which a statement fails", () => {
   it.each(Object.entries(cases))("%s, fails unless other work repeats it", async (_, one) => {
     const { prepare, hidden = [], outcome = "done", counted = withoutLimits } = one;
     expect(await hiddenFailures(prepare, counted)).toEqual({ outcome, hidden });
+  });
+});
+
+describe("what an action stores with a time limit", () => {
+  const DAY_SECONDS = 86_400;
+  const secondsOf = async (expression: string, table: string, condition: string, value: string) => {
+    const sql = `SELECT extract(epoch FROM ${expression} - created_at)::integer AS seconds FROM ${table} WHERE ${condition} = $1`;
+    return (await bench.sql<{ seconds: number }>(sql, [value])).map(({ seconds }) => seconds);
+  };
+
+  it("a session, is valid for 30 days from its last use, and for 180 days from its beginning", async () => {
+    const { tokens, sessionId } = await user();
+    const life = () => secondsOf("expires_at", "sessions", "id", sessionId);
+    expect(await life()).toEqual([30 * DAY_SECONDS]);
+    await bench.sql("UPDATE sessions SET created_at = now() - interval '170 days' WHERE id = $1", [
+      sessionId,
+    ]);
+    await bench.ask("identity.refresh", { refreshToken: tokens.refreshToken });
+    expect(await life()).toEqual([180 * DAY_SECONDS]);
+  });
+
+  it("an invitation, is valid for 7 days, also when it is sent again", async () => {
+    const { invitationId } = await bench.ask(
+      "identity.invite",
+      { email: newAddress(), ...deliverer },
+      operator.meta,
+    );
+    const life = () => secondsOf("expires_at", "invitations", "id", invitationId);
+    expect(await life()).toEqual([7 * DAY_SECONDS]);
+    await bench.sql("UPDATE invitations SET expires_at = now() WHERE id = $1", [invitationId]);
+    await bench.ask("identity.resendInvitation", { invitationId }, operator.meta);
+    expect(
+      await secondsOf("(created_at + (expires_at - updated_at))", "invitations", "id", invitationId),
+    ).toEqual([7 * DAY_SECONDS]);
+  });
+
+  it("a code, is valid for 15 minutes; a registration waits for a day, an undone change for 7 days", async () => {
+    const { userId, email, meta } = await user();
+    const codeLife = (about: string) => secondsOf("valid_until", "verification_codes", "address", about);
+    const { minutes } = await bench.mailed(email, "reset-password", () =>
+      bench.ask("identity.forgotPassword", { email }),
+    );
+    expect({ minutes, life: await codeLife(digest(email)) }).toEqual({ minutes: "15", life: [900] });
+    const registered = await bench.registered();
+    expect(await codeLife(digest(registered.email))).toEqual([900]);
+    const retention = secondsOf("expires_at", "verification_codes", "address", digest(registered.email));
+    expect(await retention).toEqual([DAY_SECONDS]);
+    await bench.sql("UPDATE profiles SET pending_email = $2 WHERE id = $1", [userId, newAddress()]);
+    const { code } = await issueCode({ digest }, db, emailChangeCode(userId));
+    await bench.ask("identity.confirmEmail", { code }, meta);
+    expect(await secondsOf("expires_at", "email_undos", "user_id", userId)).toEqual([7 * DAY_SECONDS]);
+  });
+
+  it("the lock of an address, ends after 30 seconds by itself", async () => {
+    const email = newAddress();
+    let life: number[] = [];
+    const deps = { postgres: { db }, requestTimeoutMs: 10_000, digest } as unknown as IdentityDependencies;
+    await withAddressLock(deps, email, async () => {
+      life = await secondsOf("renewed_at", "allowances", "subject", digest(email));
+    });
+    expect(life).toEqual([30]);
+  });
+});
+
+describe("identity.confirmEmail", () => {
+  it("with a code whose change was ended meanwhile, is refused like a wrong code", async () => {
+    const { userId, meta } = await user();
+    const { code } = await issueCode({ digest }, db, emailChangeCode(userId));
+    await expect(bench.ask("identity.confirmEmail", { code }, meta)).rejects.toMatchObject({
+      type: "CODE_INVALID",
+    });
+  });
+});
+
+describe("identity.acceptInvitation", () => {
+  it("by a suspended customer, is refused", async () => {
+    const { userId, email } = await user();
+    await bench.sql("UPDATE profiles SET suspended_at = now(), suspension_reason = 'x' WHERE id = $1", [
+      userId,
+    ]);
+    const { token } = await invitation(email, deliverer);
+    await expect(bench.ask("identity.acceptInvitation", { ...person, token })).rejects.toMatchObject({
+      type: "ACCOUNT_SUSPENDED",
+    });
   });
 });

@@ -58,7 +58,29 @@ describe("identity.users", () => {
       cursor = next.nextCursor;
     }
     expect(seen).toEqual(all);
-    await expect(users({ cursor: "QQ" })).rejects.toEqual(refused("VALIDATION_ERROR"));
+    const cursors = [`x ${newId()}`, `1 x`, `${"1".repeat(18)} ${newId()}`, newId(), ""];
+    for (const text of cursors) {
+      const cursor = Buffer.from(text).toString("base64url");
+      await expect(users({ cursor })).rejects.toEqual(refused("VALIDATION_ERROR"));
+    }
+  });
+
+  it("without a limit, gives 20, and a next page only if there is one", async () => {
+    const partnerId = newId();
+    const insert = (count: number) =>
+      bench.sql(
+        `INSERT INTO profiles (id, email, first_name, last_name, language, role, partner_id)
+         SELECT gen_random_uuid(), gen_random_uuid() || '@example.org', 'A', 'B', 'en', 'partner', $1::uuid
+         FROM generate_series(1, $2)`,
+        [partnerId, count],
+      );
+    await insert(20);
+    const all = await users({ partnerId });
+    expect({ count: all.items.length, next: all.nextCursor }).toEqual({ count: 20, next: undefined });
+    await insert(1);
+    const first = await users({ partnerId });
+    expect(first.items).toHaveLength(20);
+    expect((await users({ partnerId, cursor: first.nextCursor })).items).toHaveLength(1);
   });
 
   it("is for admins only, as every action on other users", async () => {
@@ -72,6 +94,45 @@ describe("identity.users", () => {
     await expect(bench.ask("identity.setRole", { userId, role: "admin" }, meta)).rejects.toEqual(forbidden);
     await expect(bench.ask("identity.removeRole", { userId }, meta)).rejects.toEqual(forbidden);
     await expect(bench.ask("identity.endUserSessions", { userId }, meta)).rejects.toEqual(forbidden);
+  });
+});
+
+describe("identity.user", () => {
+  it("gives the newest 20 entries of the audit that are about the user", async () => {
+    const { userId } = await bench.customer();
+    await bench.sql(
+      `INSERT INTO audit_entries (id, action, subject)
+       SELECT ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'a' || n, $1 FROM generate_series(1, 21) n`,
+      [userId],
+    );
+    const { audit } = await bench.ask("identity.user", { userId }, operator.meta);
+    expect(audit.map(({ action }) => action)).toEqual(Array.from({ length: 20 }, (_, at) => `a${21 - at}`));
+  });
+
+  it("that does not exist, is not found by any action", async () => {
+    const userId = newId();
+    const notFound = refused("NOT_FOUND");
+    const grant = { userId, role: "deliverer" } as const;
+    await expect(bench.ask("identity.user", { userId }, operator.meta)).rejects.toEqual(notFound);
+    await expect(suspend(userId)).rejects.toEqual(notFound);
+    await expect(bench.ask("identity.restoreUser", { userId }, operator.meta)).rejects.toEqual(notFound);
+    await expect(bench.ask("identity.setRole", grant, operator.meta)).rejects.toEqual(notFound);
+    await expect(bench.ask("identity.endUserSessions", { userId }, operator.meta)).rejects.toEqual(notFound);
+    await expect(bench.ask("identity.findRole", { userId }, operator.meta)).resolves.toEqual({});
+  });
+
+  it("whose address is not confirmed, has no role yet", async () => {
+    const { userId } = await bench.registered();
+    await expect(bench.ask("identity.findRole", { userId }, operator.meta)).resolves.toEqual({});
+  });
+
+  it("is changed by nobody who is no operator any more, or is suspended", async () => {
+    const { userId } = await bench.customer();
+    for (const change of ["role = 'customer'", "suspended_at = now()"]) {
+      const former = await bench.admin();
+      await bench.sql(`UPDATE profiles SET ${change} WHERE id = $1`, [former.userId]);
+      await expect(suspend(userId, former.meta)).rejects.toEqual(refused("FORBIDDEN"));
+    }
   });
 });
 
@@ -116,6 +177,16 @@ describe("identity.suspendUser", () => {
     expect((await bench.ask("identity.userSessions", { userId }, operator.meta)).items).toEqual([]);
   });
 
+  it("repeated with its key after a restore, does not end the sessions since", async () => {
+    const { userId, email } = await bench.customer();
+    const keyed = { ...operator.meta, idempotency: { key: newId(), bodyHash: "a".repeat(64) } };
+    const suspended = await suspend(userId, keyed);
+    await bench.ask("identity.restoreUser", { userId }, operator.meta);
+    await bench.signIn(email);
+    await expect(suspend(userId, keyed)).resolves.toEqual(suspended);
+    expect((await bench.ask("identity.userSessions", { userId }, operator.meta)).items).toHaveLength(1);
+  });
+
   it("leaves other staff of the partner alone", async () => {
     const partnerId = newId();
     const [one, other] = [
@@ -133,6 +204,14 @@ describe("identity.suspendUser", () => {
     const [one, other] = [await bench.admin(), await bench.admin()];
     const both = await Promise.allSettled([suspend(one.userId, other.meta), suspend(other.userId, one.meta)]);
     expect(both.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+  });
+
+  it("is not recorded as undone for a user who is not suspended", async () => {
+    const { userId } = await bench.customer();
+    await expect(bench.ask("identity.restoreUser", { userId }, operator.meta)).resolves.toMatchObject({
+      state: "active",
+    });
+    expect((await bench.ask("identity.user", { userId }, operator.meta)).audit).toEqual([]);
   });
 
   it("is undone by a restore, once for each key", async () => {
@@ -182,6 +261,14 @@ describe("identity.setRole", () => {
     );
   });
 
+  it("to the role that the user has, ends no session and records nothing", async () => {
+    const { userId, meta } = await bench.customer();
+    const same = { userId, role: "customer" } as const;
+    await expect(bench.ask("identity.setRole", same, operator.meta)).resolves.toMatchObject({ version: 2 });
+    await expect(profile(meta)).resolves.toBeDefined();
+    expect((await bench.ask("identity.user", { userId }, operator.meta)).audit).toEqual([]);
+  });
+
   it("refuses the own account and one whose address is not confirmed", async () => {
     const own = { userId: operator.userId, role: "customer" } as const;
     await expect(bench.ask("identity.setRole", own, operator.meta)).rejects.toEqual(refused("FORBIDDEN"));
@@ -210,6 +297,11 @@ describe("identity.endUserSessions", () => {
     for (const token of [meta.token, second.accessToken])
       await eventually(() => expect(profile({ token })).rejects.toEqual(refused("SESSION_REVOKED")));
     await expect(bench.signIn(email)).resolves.toBeDefined();
+    const { audit } = await bench.ask("identity.user", { userId }, operator.meta);
+    expect(audit.map(({ action, detail }) => ({ action, detail }))).toEqual([
+      { action: "sessions.ended", detail: undefined },
+      { action: "session.ended", detail: sessionId },
+    ]);
   });
 });
 
@@ -246,6 +338,8 @@ describe("invitations", () => {
     await expect(resend(boss.meta)).rejects.toEqual(refused("NOT_FOUND"));
     await withdraw(operator.meta);
     await withdraw(operator.meta);
+    const entries = await bench.sql("SELECT action FROM audit_entries WHERE subject = $1", [invitationId]);
+    expect(entries.map(({ action }) => action)).toEqual(["invitation.sent", "invitation.withdrawn"]);
     await expect(accept(token)).rejects.toEqual(refused("INVITATION_INVALID"));
     await expect(resend(operator.meta)).rejects.toEqual(refused("INVITATION_ENDED"));
     const [after] = await invitationsOf(operator.meta);
@@ -266,5 +360,50 @@ describe("invitations", () => {
     await expect(again).rejects.toEqual(refused("INVITATION_ENDED"));
     const withdrawn = bench.ask("identity.withdrawInvitation", { invitationId }, operator.meta);
     await expect(withdrawn).rejects.toEqual(refused("INVITATION_ENDED"));
+  });
+});
+
+describe("lists of invitations and of the audit", () => {
+  it("without a limit, give 20 and 50, and a next page only if there is one", async () => {
+    const [partnerId, many] = [newId(), 60];
+    const boss = await bench.staff("partner", { partnerId, partnerAdmin: true });
+    await bench.sql("DELETE FROM invitations WHERE partner_id = $1", [partnerId]);
+    const insert = (count: number) =>
+      bench.sql(
+        `INSERT INTO invitations (id, email, role, partner_id, token_hash, invited_by, expires_at)
+         SELECT gen_random_uuid(), 'a@example.org', 'partner', $1, gen_random_uuid(), $1, now()
+         FROM generate_series(1, $2)`,
+        [partnerId, count],
+      );
+    const invitations = (more: object = {}) => bench.ask("identity.invitations", more, boss.meta);
+    await insert(20);
+    const all = await invitations();
+    expect({ count: all.items.length, next: all.nextCursor }).toEqual({ count: 20, next: undefined });
+    await insert(1);
+    const { items, nextCursor } = await invitations();
+    expect(items).toHaveLength(20);
+    const rest = await invitations({ cursor: nextCursor });
+    expect({ count: rest.items.length, next: rest.nextCursor }).toEqual({ count: 1, next: undefined });
+    expect((await invitations({ state: "expired" })).items).toHaveLength(20);
+    expect((await invitations({ state: "open" })).items).toEqual([]);
+    await expect(invitations({ cursor: "QQ" })).rejects.toEqual(refused("VALIDATION_ERROR"));
+
+    await bench.sql(
+      "INSERT INTO audit_entries (id, action, subject) SELECT gen_random_uuid(), 'a', 's' FROM generate_series(1, $1)",
+      [many],
+    );
+    const audit = (more: object) => bench.ask("identity.audit", more, operator.meta);
+    expect((await audit({})).items).toHaveLength(50);
+    const [{ count = 0 } = {}] = await bench.sql<{ count: number }>(
+      "SELECT count(*)::integer AS count FROM audit_entries",
+    );
+    let read = 0;
+    for (let cursor: string | undefined, pages = 0; pages < count; pages++) {
+      const page = await audit({ limit: 50, ...(cursor && { cursor }) });
+      read += page.items.length;
+      cursor = page.nextCursor;
+      if (!cursor) break;
+    }
+    expect(read).toBe(count);
   });
 });

@@ -12,6 +12,8 @@ export interface StatementDatabase {
   still(work: (trx: Transaction) => Promise<void>): Promise<void>;
   /** Locks the tables, starts the writes, and expects that none of them ends before the lock is released. */
   expectToWaitFor(tables: string, writes: Record<string, () => Promise<unknown>>): Promise<void>;
+  /** Resolves when so many statements wait for a lock. */
+  statementsWaitForLocks(count: number): Promise<void>;
 }
 
 /**
@@ -33,12 +35,13 @@ export function statementDatabase(service: DatabaseName, connections: number): S
     eventually(async () => {
       const [found] = await rows<{ count: number }>(
         db,
-        `SELECT count(DISTINCT pid)::integer AS count FROM pg_locks
-         WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+        `SELECT count(*)::integer AS count FROM pg_stat_activity
+         WHERE datname = current_database() AND wait_event_type = 'Lock'`,
       );
       expect(found?.count).toBe(count);
     });
   return {
+    statementsWaitForLocks,
     get db() {
       return db;
     },
