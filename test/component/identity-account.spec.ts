@@ -10,6 +10,21 @@ beforeAll(async () => {
 afterAll(() => bench.stop());
 
 describe("the profile", () => {
+  it("of a customer without a picture, has no fields of staff and of a picture", async () => {
+    const { meta } = await bench.customer();
+    expect(Object.keys(await bench.ask("identity.profile", {}, meta)).sort()).toEqual([
+      "createdAt",
+      "email",
+      "emailConfirmed",
+      "firstName",
+      "id",
+      "language",
+      "lastName",
+      "role",
+      "version",
+    ]);
+  });
+
   it("identity.updateProfile changes the given fields, raises the version and publishes the change", async () => {
     const { userId, meta } = await bench.customer();
     const pushToken = { provider: "sandbox", token: "phone-2" } as const;
@@ -224,6 +239,8 @@ describe("erasure", () => {
     await expect(bench.signIn(email)).resolves.toBeDefined();
     await bench.ask("identity.deleteAccount", { password: PASSWORD, confirm: true }, meta);
     await expect(bench.signIn(email)).rejects.toMatchObject({ type: "INVALID_CREDENTIALS" });
+    // The version after the last one of the profile.
+    expect(await bench.said("user.deleted", (user) => user.userId === userId)).toMatchObject({ version: 3 });
   });
 
   it("identity.deleteAccount leaves no personal data in any column of any table", async () => {
@@ -293,5 +310,11 @@ describe("erasure", () => {
     );
     const again = await bench.ask("identity.exportData", {}, meta);
     expect(again.audit).toEqual([expect.objectContaining({ action: "password.changed", actorId: userId })]);
+    await bench.sql(
+      `INSERT INTO audit_entries (id, action, subject)
+       SELECT gen_random_uuid(), 'a', $1 FROM generate_series(1, 1000)`,
+      [userId],
+    );
+    expect((await bench.ask("identity.exportData", {}, meta)).audit).toHaveLength(1_000);
   });
 });

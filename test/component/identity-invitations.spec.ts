@@ -242,8 +242,11 @@ describe("identity.acceptInvitation", () => {
     expect(decodeJwt(accessToken)).toMatchObject({ sub: former, role: "deliverer" });
   });
 
-  it("stores no token in plain text", async () => {
-    const { token } = await bench.invited("deliverer");
+  it("stores no token in plain text, and its mail is about the invitation", async () => {
+    const { token, email } = await bench.invited("deliverer");
+    const [{ id } = {}] = await bench.sql("SELECT id FROM invitations WHERE email = $1", [email]);
+    const [mail] = bench.seen.filter(({ data }) => (data as { email?: string }).email === email);
+    expect(mail).toMatchObject({ subject: id });
     expect(JSON.stringify(await bench.sql("SELECT * FROM invitations"))).not.toContain(token);
   });
 });

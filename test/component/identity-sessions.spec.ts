@@ -180,6 +180,9 @@ describe("sessions", () => {
     await bench.ask("identity.signOut", {}, meta);
     await eventuallyEnded(tokens.accessToken);
     await expect(bench.ask("identity.refresh", { refreshToken: tokens.refreshToken })).rejects.toEqual(ended);
+    expect(await bench.said("user.signed_out", (user) => user.userId === userId)).toMatchObject({
+      version: 1,
+    });
     await expect(
       bench.sql("SELECT action, actor_id, ip FROM audit_entries WHERE subject = $1", [userId]),
     ).resolves.toEqual([{ action: "session.ended", actor_id: userId, ip: null }]);
