@@ -1,5 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
+import type { Service } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
+import { systemClock } from "../../lib/clock.ts";
+import type { SharedStore } from "../../lib/redis/shared-store.ts";
+import { readSettings, type Settings } from "../../lib/settings/settings.ts";
+import { cacherOf } from "../../mixins/caching/shared-cacher.ts";
+import { gateway as gatewayOf } from "../../services/api/gateway.ts";
 import { eventually } from "../support/eventually.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 import { servedBeside } from "../support/slow-sockets.ts";
@@ -178,5 +184,32 @@ describe("calls that run at once", () => {
     }
     expect((await Promise.all(held)).map(({ status }) => status)).toEqual([404, 404]);
     expect((await get("/me", one)).status).toBe(200);
+  });
+});
+
+describe("a gateway that has not started", () => {
+  const settings = { ...readSettings({}), PUBLIC_URL: "http://127.0.0.1" } as Settings;
+
+  it("has no figures of what begins with its start", () => {
+    const { gauges } = gatewayOf(settings, systemClock);
+    const figures = Object.fromEntries(Object.entries(gauges).map(([name, { read }]) => [name, read()]));
+    expect(figures).toMatchObject({
+      ...{ rate_limited_total: {}, rate_limit_leased_hits: 0, redis_unanswered_total: {}, redis_up: {} },
+    });
+  });
+
+  it("waits for Redis before anything else, for two seconds at most", async () => {
+    const waits: number[] = [];
+    const store: Pick<SharedStore, "ready"> = {
+      ready(timeoutMs) {
+        waits.push(timeoutMs);
+        return Promise.reject(new Error("the wait has ended"));
+      },
+    };
+    const kind = Object.getPrototypeOf(cacherOf({ REDIS_URL: "redis://127.0.0.1:1" }));
+    const broker = { cacher: Object.create(kind, { store: { value: store } }) };
+    const start = gatewayOf(settings, systemClock).start({ broker } as unknown as Service);
+    await expect(start).rejects.toThrow("the wait has ended");
+    expect(waits).toEqual([2_000]);
   });
 });
