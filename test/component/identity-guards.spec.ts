@@ -4,7 +4,8 @@ import { decodeJwt } from "jose";
 import type { Role } from "../../contracts/meta.ts";
 import { newId } from "../../lib/ids.ts";
 import { affected, type Database } from "../../lib/sql/database.ts";
-import type { Grant } from "../../providers/identity/index.ts";
+import { saveAccount } from "../../providers/identity/built-in.repository.ts";
+import { builtInProvider, type Grant } from "../../providers/identity/index.ts";
 import { emailChangeCode } from "../../services/identity/actions/email-change.ts";
 import { digestUnder, type IdentityDependencies } from "../../services/identity/dependencies.ts";
 import type { Purpose } from "../../services/identity/store/codes.repository.ts";
@@ -14,7 +15,8 @@ import { ADDRESS_LOCK_SCOPE } from "../../services/identity/store/limits.reposit
 import { withAddressLock } from "../../services/identity/use-cases/address-lock.ts";
 import { issueCode } from "../../services/identity/use-cases/codes.ts";
 import { requesterOf } from "../../services/identity/use-cases/limits.ts";
-import { hiddenFailures, type Statement } from "../support/failing-statements.ts";
+import { eventually } from "../support/eventually.ts";
+import { hiddenFailures, type Statement, withChangeBefore } from "../support/failing-statements.ts";
 import { type IdentityBench, newAddress, PASSWORD, SEAL_SECRET, startIdentity } from "../support/identity.ts";
 import { openPool } from "../support/postgres.ts";
 
@@ -433,6 +435,26 @@ describe("identity.confirmEmail", () => {
   });
 });
 
+describe("identity.deleteAccount", () => {
+  it("of an account that another request deleted meanwhile, succeeds", async () => {
+    const { userId, email, meta } = await user();
+    const deps = { postgres: { db }, requestTimeoutMs: 60_000, digest } as unknown as IdentityDependencies;
+    const deleting = await withAddressLock(deps, email, async () => {
+      const outcome = bench.ask("identity.deleteAccount", { password: PASSWORD }, meta);
+      await eventually(async () => {
+        const [lock] = await bench.sql("SELECT used FROM allowances WHERE scope = $1 AND subject = $2", [
+          ADDRESS_LOCK_SCOPE,
+          digest(email),
+        ]);
+        expect(lock?.used).toBeGreaterThan(1);
+      });
+      await bench.sql("DELETE FROM profiles WHERE id = $1", [userId]);
+      return { outcome };
+    });
+    await expect(deleting.outcome).resolves.toEqual({});
+  });
+});
+
 describe("identity.acceptInvitation", () => {
   it("by a suspended customer, is refused", async () => {
     const { userId, email } = await user();
@@ -443,5 +465,218 @@ describe("identity.acceptInvitation", () => {
     await expect(bench.ask("identity.acceptInvitation", { ...person, token })).rejects.toMatchObject({
       type: "ACCOUNT_SUSPENDED",
     });
+  });
+});
+
+describe("the link that undoes a change of the e-mail address", () => {
+  it("of a user who does not exist any more, is refused like a used one", async () => {
+    const token = newId();
+    const undo = { userId: newId(), formerEmail: newAddress(), lifeSeconds: 1_000 };
+    await insertUndo(db, { ...undo, tokenHash: hashOf(token) });
+    await expect(bench.ask("identity.undoEmailChange", { token })).rejects.toMatchObject({
+      type: "CODE_INVALID",
+    });
+  });
+});
+
+describe("the built-in provider, whose database refuses a new address", () => {
+  const refusing = (error: Error) =>
+    builtInProvider({
+      sql: { rows: () => Promise.reject(error), transact: () => Promise.reject(error) },
+      encryptionKeys: { secret: SEAL_SECRET },
+      issuer: "http://127.0.0.1",
+      audience: "tests",
+    }).changeEmail(newId(), newAddress());
+
+  it("since another account got it at the same moment, says that it is taken", async () => {
+    const violation = Object.assign(new Error("duplicate key"), { code: "23505" });
+    await expect(refusing(violation)).rejects.toMatchObject({ kind: "email_taken" });
+  });
+
+  it("for any other reason, throws that", async () => {
+    const failure = Object.assign(new Error("out of disk"), { code: "53100" });
+    await expect(refusing(failure)).rejects.toBe(failure);
+  });
+});
+
+describe("a request beside another one that changes the same user just before", () => {
+  const set = (changes: string, userId: string) => () =>
+    bench.sql(`UPDATE profiles SET ${changes} WHERE id = $1`, [userId]);
+  const gone = (userId: string) => () => bench.sql("DELETE FROM profiles WHERE id = $1", [userId]);
+  const refusal = (type: string) => expect.objectContaining({ type });
+  const actionsOf = async (subject: string) =>
+    (
+      await bench.sql<{ action: string }>("SELECT action FROM audit_entries WHERE subject = $1", [subject])
+    ).map(({ action }) => action);
+
+  it("confirmEmail, whose change was ended, is refused like a wrong code", async () => {
+    const { userId, meta } = await user();
+    await set(`pending_email = '${newAddress()}'`, userId)();
+    const { code } = await issueCode({ digest }, db, emailChangeCode(userId));
+    const confirming = withChangeBefore(
+      /SET email = pending_email/,
+      set("pending_email = NULL", userId),
+      () => bench.ask("identity.confirmEmail", { code }, meta),
+    );
+    await expect(confirming).rejects.toEqual(refusal("CODE_INVALID"));
+  });
+
+  it("undoEmailChange, of a user who was deleted, is refused like a used link", async () => {
+    const { userId } = await user();
+    const token = newId();
+    const undo = { userId, formerEmail: newAddress(), lifeSeconds: 1_000 };
+    await insertUndo(db, { ...undo, tokenHash: hashOf(token) });
+    const undoing = withChangeBefore(/^UPDATE profiles SET email =/, gone(userId), () =>
+      bench.ask("identity.undoEmailChange", { token }),
+    );
+    await expect(undoing).rejects.toEqual(refusal("CODE_INVALID"));
+  });
+
+  it("acceptInvitation, of a user who got another role, is refused as taken", async () => {
+    const { userId, email } = await user();
+    const { token } = await invitation(email, deliverer);
+    const accepting = withChangeBefore(/^UPDATE profiles SET role/, set("role = 'admin'", userId), () =>
+      bench.ask("identity.acceptInvitation", { ...person, token }),
+    );
+    await expect(accepting).rejects.toEqual(refusal("EMAIL_TAKEN"));
+  });
+
+  it("acceptInvitation, which another one accepted, is refused", async () => {
+    const { id, token } = await invitation(newAddress(), deliverer);
+    const taken = () => bench.sql("UPDATE invitations SET accepted_by = id WHERE id = $1", [id]);
+    const accepting = withChangeBefore(/^UPDATE invitations SET accepted_by/, taken, () =>
+      bench.ask("identity.acceptInvitation", { ...person, token }),
+    );
+    await expect(accepting).rejects.toEqual(refusal("INVITATION_INVALID"));
+  });
+
+  it("setRole, of a user who got another role, is refused and records nothing", async () => {
+    const { userId } = await user();
+    const setting = withChangeBefore(/^UPDATE profiles SET role/, set("role = 'admin'", userId), () =>
+      bench.ask("identity.setRole", { userId, ...deliverer }, operator.meta),
+    );
+    await expect(setting).rejects.toEqual(refusal("NOT_FOUND"));
+    expect(await actionsOf(userId)).toEqual([]);
+  });
+
+  it("suspendUser and restoreUser, which another operator did, answer the state and record nothing", async () => {
+    const { userId } = await user();
+    const suspended = set("suspended_at = now(), suspension_reason = 'first'", userId);
+    const suspending = withChangeBefore(/^UPDATE profiles SET suspended_at = now/, suspended, () =>
+      bench.ask("identity.suspendUser", { userId, reason: "second" }, operator.meta),
+    );
+    await expect(suspending).resolves.toMatchObject({ state: "suspended", suspensionReason: "first" });
+    const restored = set("suspended_at = NULL, suspension_reason = NULL", userId);
+    const restoring = withChangeBefore(/^UPDATE profiles SET suspended_at = NULL/, restored, () =>
+      bench.ask("identity.restoreUser", { userId }, operator.meta),
+    );
+    await expect(restoring).resolves.toMatchObject({ state: "active" });
+    expect(await actionsOf(userId)).toEqual([]);
+  });
+
+  it("suspendUser and restoreUser, of a user who was deleted, answer the last state", async () => {
+    const suspended = await user();
+    const suspending = withChangeBefore(
+      /^UPDATE profiles SET suspended_at = now/,
+      gone(suspended.userId),
+      () => bench.ask("identity.suspendUser", { userId: suspended.userId, reason: "x" }, operator.meta),
+    );
+    await expect(suspending).resolves.toMatchObject({ id: suspended.userId, state: "active" });
+    const restored = await user();
+    const restoring = withChangeBefore(
+      /^UPDATE profiles SET suspended_at = NULL/,
+      gone(restored.userId),
+      () => bench.ask("identity.restoreUser", { userId: restored.userId }, operator.meta),
+    );
+    await expect(restoring).resolves.toMatchObject({ id: restored.userId, state: "active" });
+  });
+
+  it("updateProfile and setAvatar, of a user who was deleted, are refused as not found", async () => {
+    const one = await user();
+    const updating = withChangeBefore(/^UPDATE profiles SET first_name/, gone(one.userId), () =>
+      bench.ask("identity.updateProfile", { firstName: "Ida" }, one.meta),
+    );
+    await expect(updating).rejects.toEqual(refusal("NOT_FOUND"));
+    const setting = bench.ask("identity.setAvatar", { present: true }, one.meta);
+    await expect(setting).rejects.toEqual(refusal("NOT_FOUND"));
+  });
+
+  it("signIn, with a password that was changed, is refused as wrong", async () => {
+    const { userId, email } = await user();
+    const changed = () => bench.sql("UPDATE accounts SET password_hash = 'other' WHERE id = $1", [userId]);
+    const signing = withChangeBefore(/^WITH account AS/, changed, () => bench.signIn(email));
+    await expect(signing).rejects.toEqual(refusal("INVALID_CREDENTIALS"));
+  });
+
+  it("signIn, of a user whose role changed at the provider and then here, succeeds and records nothing", async () => {
+    const { userId, email } = await user();
+    await bench.sql("UPDATE accounts SET role = 'deliverer' WHERE id = $1", [userId]);
+    await withChangeBefore(/^UPDATE profiles SET role/, set("role = 'admin'", userId), () =>
+      bench.signIn(email),
+    );
+    expect(await actionsOf(userId)).toEqual([]);
+  });
+
+  it("signIn, of an account that is known at the provider only, finds the profile that another one made", async () => {
+    const insert = (id: string, email: string) => () =>
+      bench.sql(
+        `INSERT INTO profiles (id, email, email_confirmed, first_name, last_name, language, role)
+         VALUES ($1, $2, true, 'A', 'B', 'en', 'customer')`,
+        [id, email],
+      );
+    const [one, other] = [await user(), await user()];
+    for (const { userId } of [one, other]) await gone(userId)();
+    const made = insert(one.userId, one.email);
+    await withChangeBefore(/^UPDATE profiles SET email_confirmed/, made, () => bench.signIn(one.email));
+    const taken = insert(newId(), other.email);
+    const signing = withChangeBefore(/^UPDATE profiles SET email_confirmed/, taken, () =>
+      bench.signIn(other.email),
+    );
+    await expect(signing).rejects.toEqual(refusal("EMAIL_TAKEN"));
+  });
+
+  it("signIn, of an account that is being erased, is refused as unknown", async () => {
+    const { userId, email } = await user();
+    await gone(userId)();
+    await bench.sql("INSERT INTO erasures (user_id, address) VALUES ($1, $2)", [userId, digest(email)]);
+    await expect(bench.signIn(email)).rejects.toEqual(refusal("INVALID_CREDENTIALS"));
+  });
+
+  it("confirm, of an address that another one confirmed, is refused like a wrong code", async () => {
+    const { email, userId, code } = await bench.registered();
+    const confirming = withChangeBefore(
+      /^UPDATE profiles SET email_confirmed/,
+      set("email_confirmed = true", userId),
+      () => bench.ask("identity.confirm", { email, code }),
+    );
+    await expect(confirming).rejects.toEqual(refusal("CODE_INVALID"));
+  });
+
+  it("resetPassword, of an address without a confirmed account, is refused like a wrong code", async () => {
+    const { email, userId } = await user();
+    for (const change of [set("email_confirmed = false", userId), gone(userId)]) {
+      await change();
+      const code = await codeFor("reset-password", email);
+      const resetting = bench.ask("identity.resetPassword", { email, code, password: NEW_PASSWORD });
+      await expect(resetting).rejects.toEqual(refusal("CODE_INVALID"));
+    }
+  });
+});
+
+describe("an account of the built-in provider", () => {
+  it("that is removed while its address is registered, is made again", async () => {
+    const answers = [[], [], [{ id: "made" }]];
+    const sql = {
+      rows: async () => answers.shift() as never,
+      transact: () => Promise.reject(new Error("not here")),
+    };
+    const account = {
+      id: newId(),
+      email: newAddress(),
+      passwordHash: "h",
+      confirmed: false,
+      role: "customer",
+    } as const;
+    expect(await saveAccount(sql, account)).toEqual({ userId: "made", taken: false });
   });
 });

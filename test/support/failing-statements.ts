@@ -59,6 +59,35 @@ export async function hiddenFailures(
   }
 }
 
+/**
+ * Makes a call, and changes something just before its first statement of this kind is sent: what another request or
+ * process may do at this moment.
+ */
+export async function withChangeBefore<T>(
+  statement: RegExp,
+  change: () => Promise<unknown>,
+  call: () => Promise<T>,
+): Promise<T> {
+  const calls = new AsyncLocalStorage<{ isChanged: boolean }>();
+  const { send } = Database.prototype;
+  Database.prototype.send = async function (client, sent) {
+    const current = calls.getStore();
+    const text = typeof sent === "string" ? sent : sent.text;
+    if (current && !current.isChanged && statement.test(text)) {
+      current.isChanged = true;
+      await change();
+    }
+    return send.call(this, client, sent);
+  };
+  const state = { isChanged: false };
+  try {
+    return await calls.run(state, call);
+  } finally {
+    Database.prototype.send = send;
+    if (!state.isChanged) throw new Error(`the call has sent no statement like ${statement}`);
+  }
+}
+
 /** The first verb with its table, e.g. "DELETE FROM allowances". */
 function nameOf(text: string): string {
   return /\b(?:INSERT INTO|UPDATE|FROM|DELETE FROM) \w+/.exec(text)?.[0] ?? text;
