@@ -95,6 +95,23 @@ describe("checkout at the gateway", () => {
     expect(confirm).toBeLessThan(profile);
   });
 
+  it("confirming, stores the quote for as long as the confirmation may be repeated", async () => {
+    const checkId = await check();
+    const cacher = gateway.broker.cacher as NonNullable<typeof gateway.broker.cacher>;
+    const seconds: unknown[] = [];
+    const set = cacher.set.bind(cacher);
+    cacher.set = (key, data, ttl) => {
+      if (key.startsWith("check:")) seconds.push(ttl);
+      return set(key, data, ttl);
+    };
+    try {
+      expect(await post("/orders/confirm", { check_id: checkId, bank_id })).toMatchObject({ status: 201 });
+    } finally {
+      cacher.set = set;
+    }
+    expect(seconds).toEqual([86_400]);
+  });
+
   it("confirming another customer's check, answers CHECK_EXPIRED", async () => {
     const check_id = await check();
     gateway.on("orders.reopenCheckout", () => {

@@ -5,7 +5,7 @@ import { exampleOf } from "../../contracts/documentation.ts";
 import { fail } from "../../contracts/errors.ts";
 import { order } from "../../contracts/orders.ts";
 import { newId } from "../../lib/ids.ts";
-import { field } from "../../services/api/answers/orders-csv.ts";
+import { field, orderExports } from "../../services/api/answers/orders-csv.ts";
 import { eventually } from "../support/eventually.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 
@@ -52,6 +52,20 @@ describe("a field of CSV", () => {
     [undefined, ""],
   ])("%j is written so that no spreadsheet computes it", (value, written) => {
     expect(field(value)).toBe(written);
+  });
+});
+
+describe("the exports of a gateway", () => {
+  it("are four at once, one for each user; a further one is refused", async () => {
+    const { send } = orderExports();
+    const readPage = () => new Promise<never>(() => undefined);
+    const begin = (userId: string) => send(userId, readPage, {} as never, {} as never, {});
+    for (const userId of ["a", "b", "c", "d"]) void begin(userId).catch(() => undefined);
+    await expect(begin("a")).rejects.toMatchObject({
+      type: "TOO_MANY_REQUESTS",
+      data: { retryAfterSeconds: 10 },
+    });
+    await expect(begin("e")).rejects.toMatchObject({ type: "OVERLOADED" });
   });
 });
 

@@ -1,8 +1,19 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { rows } from "../../lib/sql/database.ts";
-import { deleteAccount, endAllSessions, type Sql } from "../../providers/identity/built-in.repository.ts";
-import { withdrawInvitations } from "../../services/identity/store/invitations.repository.ts";
+import {
+  deleteAccount,
+  endAllSessions,
+  insertSession,
+  type Sql,
+} from "../../providers/identity/built-in.repository.ts";
+import { markPublished } from "../../providers/identity/ended-sessions.repository.ts";
+import { eraseTraces } from "../../services/identity/store/erasures.repository.ts";
+import {
+  insertInvitation,
+  lockInvitation as lockOne,
+  withdrawInvitations,
+} from "../../services/identity/store/invitations.repository.ts";
 import { resetAllowances } from "../../services/identity/store/limits.repository.ts";
 import { type IdentityBench, newAddress, PASSWORD, startIdentity } from "../support/identity.ts";
 import { type OtherTransaction, whileLocked } from "../support/locks.ts";
@@ -26,6 +37,18 @@ afterAll(async () => {
 
 const lockProfile = (other: OtherTransaction, id: string) =>
   other.query("UPDATE profiles SET updated_at = now() WHERE id = $1", [id]);
+
+const lockInvitation = (other: OtherTransaction, id: string) =>
+  other.query("UPDATE invitations SET updated_at = now() WHERE id = $1", [id]);
+
+const storeInvitation =
+  (email: string, sessionId = newId()) =>
+  (id: string) =>
+    bench.sql(
+      `INSERT INTO invitations (id, email, role, token_hash, invited_by, session_id, expires_at)
+       VALUES ($1, $2, 'deliverer', $3, $4, $5, now() + interval '1 day')`,
+      [id, email, id, newId(), sessionId],
+    );
 
 /** Two ids, the higher of which is stored first, so that a statement without an order would lock it first. */
 async function stored(insert: (id: string) => Promise<unknown>): Promise<[low: string, high: string]> {
@@ -111,15 +134,7 @@ describe("the locks of the identity service", () => {
 
   it("the withdrawal of several invitations locks them in the order of their ids", async () => {
     const sessionId = newId();
-    const [low, high] = await stored((id) =>
-      bench.sql(
-        `INSERT INTO invitations (id, email, role, token_hash, invited_by, session_id, expires_at)
-         VALUES ($1, $2, 'deliverer', $3, $4, $5, now() + interval '1 day')`,
-        [id, newAddress(), id, newId(), sessionId],
-      ),
-    );
-    const lockInvitation = (other: OtherTransaction, id: string) =>
-      other.query("UPDATE invitations SET updated_at = now() WHERE id = $1", [id]);
+    const [low, high] = await stored(storeInvitation(newAddress(), sessionId));
     await whileLocked(
       bench.database.url,
       (other) => lockInvitation(other, low),
@@ -150,5 +165,107 @@ describe("the locks of the identity service", () => {
     expect(
       await bench.sql("SELECT FROM allowances WHERE split_part(subject, '.', 1) = $1", [address]),
     ).toEqual([]);
+  });
+
+  it("the erasure of an account locks its invitations and its limits in the order of their keys", async () => {
+    const [email, address, userId] = [newAddress(), newId().slice(24), newId()];
+    const [lowInvitation, highInvitation] = await stored(storeInvitation(email));
+    const [lowLimit, highLimit] = await stored((id) =>
+      bench.sql("INSERT INTO allowances (scope, subject, used, renewed_at) VALUES ('mail', $1, 1, now())", [
+        `${address}.${id}`,
+      ]),
+    );
+    const erase = () => eraseTraces(db, { id: userId, email, subjects: [address] });
+    const lockLimit = (other: OtherTransaction, id: string) =>
+      other.query("UPDATE allowances SET used = 2 WHERE subject = $1", [`${address}.${id}`]);
+    await whileLocked(
+      bench.database.url,
+      (other) => lockInvitation(other, lowInvitation),
+      erase,
+      (other) => lockInvitation(other, highInvitation),
+    );
+    await bench.sql("UPDATE allowances SET used = 1 WHERE subject LIKE $1", [`${address}.%`]);
+    for (const id of [highLimit, lowLimit])
+      await bench.sql(
+        `INSERT INTO allowances (scope, subject, used, renewed_at) VALUES ('mail', $1, 1, now())
+         ON CONFLICT DO NOTHING`,
+        [`${address}.${id}`],
+      );
+    await whileLocked(
+      bench.database.url,
+      (other) => lockLimit(other, lowLimit),
+      erase,
+      (other) => lockLimit(other, highLimit),
+    );
+    expect(await bench.sql("SELECT FROM invitations WHERE email = $1", [email])).toEqual([]);
+  });
+
+  it("a new invitation locks those that it replaces in the order of their ids", async () => {
+    const email = newAddress();
+    const [low, high] = await stored(storeInvitation(email));
+    await whileLocked(
+      bench.database.url,
+      (other) => lockInvitation(other, low),
+      () =>
+        insertInvitation(db, {
+          ...{ id: newId(), email, grant: { role: "deliverer" }, tokenHash: newId() },
+          ...{ invitedBy: newId(), sessionId: newId(), lifeSeconds: 10 },
+        }),
+      (other) => lockInvitation(other, high),
+    );
+  });
+
+  it("a withdrawal or a resending waits for another one of the same invitation", async () => {
+    const [id] = await stored(storeInvitation(newAddress()));
+    const found = await whileLocked(
+      bench.database.url,
+      (other) => lockInvitation(other, id),
+      () => lockOne(db, id, {}),
+      (other) => other.query("UPDATE invitations SET updated_at = now() WHERE id = $1", [id]),
+    );
+    expect(found).toMatchObject({ id });
+  });
+
+  it("the deletion of an account locks the account before its sessions", async () => {
+    const { userId } = await bench.customer();
+    await whileLocked(
+      bench.database.url,
+      (other) => other.query("UPDATE accounts SET updated_at = now() WHERE id = $1", [userId]),
+      () => deleteAccount(sql, userId),
+      (other) => other.query("UPDATE sessions SET updated_at = now() WHERE account_id = $1", [userId]),
+    );
+  });
+
+  it("a new session and the publication of ended ones lock sessions in the order of their ids", async () => {
+    const { userId } = await bench.customer();
+    const [low, high] = await stored((id) =>
+      bench.sql(
+        `INSERT INTO sessions (id, account_id, salt, expires_at)
+         SELECT $1, account_id, salt, expires_at FROM sessions WHERE account_id = $2 LIMIT 1`,
+        [id, userId],
+      ),
+    );
+    const lockSession = (other: OtherTransaction, id: string) =>
+      other.query("UPDATE sessions SET updated_at = now() WHERE id = $1", [id]);
+    const [account] = await bench.sql<{ id: string; passwordHash: string }>(
+      'SELECT id, email, password_hash AS "passwordHash", confirmed, role FROM accounts WHERE id = $1',
+      [userId],
+    );
+    const open = () =>
+      insertSession(sql, {
+        ...{ id: newId(), account: account as never, salt: "salt-of-sixteen-c", client: {} },
+        ...{ idleSeconds: 60, keep: 1 },
+      });
+    const publish = () => markPublished(sql, "sessions", [high, low]);
+    for (const work of [open, publish]) {
+      await whileLocked<unknown>(
+        bench.database.url,
+        (other) => lockSession(other, low),
+        work,
+        (other) => lockSession(other, high),
+      );
+    }
+    const told = await bench.sql("SELECT FROM sessions WHERE id = ANY ($1) AND told", [[low, high]]);
+    expect(told).toHaveLength(2);
   });
 });

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@jest/globals";
 import { Errors } from "moleculer";
 import { type ErrorType, errorCatalogue, fail, invalidField } from "../../contracts/errors.ts";
 import { problemOf } from "../../services/api/answers/problem.ts";
+import { problemContent } from "../../services/api/docs/problem-schema.ts";
 
 const context = { docsUrl: "https://x/docs/errors", instance: "urn:waybill:request:1", traceId: "abc" };
 
@@ -172,5 +173,34 @@ describe("problem documents", () => {
       ),
     );
     expect(texts[0]).toBe(texts[1]);
+  });
+});
+
+describe("the documented problems of an operation", () => {
+  const problems = [
+    { code: "not_found", status: 404, title: "Not found" },
+    { code: "validation_error", status: 422, title: "Not valid" },
+  ];
+  const contentOf = (isUniform: boolean) =>
+    problemContent(problems, { docsUrl: "https://a.example/errors", isUniform }) as {
+      schema: { allOf: object[] };
+      examples: Record<string, { value: object }>;
+    };
+  const codes = { code: { enum: ["not_found", "validation_error"] } };
+
+  it("name one occurrence in their examples, and require it", () => {
+    const { schema, examples } = contentOf(false);
+    expect(schema.allOf[1]).toEqual({ properties: codes, required: ["instance", "trace_id"] });
+    expect(examples.not_found?.value).toEqual({
+      ...{ type: "https://a.example/errors#not_found", title: "Not found", status: 404, code: "not_found" },
+      ...{ instance: expect.any(String), trace_id: expect.any(String) },
+    });
+    expect(examples.validation_error?.value).toMatchObject({ errors: [{ rule: "numberMax" }] });
+  });
+
+  it("that are all the same, name no occurrence", () => {
+    const { schema, examples } = contentOf(true);
+    expect(schema.allOf[1]).toEqual({ properties: codes });
+    expect(Object.keys(examples.not_found?.value ?? {}).sort()).toEqual(["code", "status", "title", "type"]);
   });
 });

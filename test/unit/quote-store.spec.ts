@@ -39,6 +39,19 @@ describe("a quote", () => {
     expect(await quotes.find(customerId, quote.checkId)).toBeUndefined();
   });
 
+  it("that is confirmed, is stored when the answer is sent, not later", async () => {
+    const { clock, quote, customerId } = await stage(new BoundedCacher(1_000_000));
+    const stored = Promise.withResolvers<string>();
+    const done: string[] = [];
+    const broker = { cacher: { set: () => stored.promise.then(() => done.push("stored")) } };
+    const extending = quoteStore(broker as unknown as ServiceBroker, clock)
+      .extend(customerId, quote)
+      .then(() => done.push("extended"));
+    setImmediate(() => stored.resolve("OK"));
+    await extending;
+    expect(done).toEqual(["stored", "extended"]);
+  });
+
   it("that is confirmed, is there for a day, and one that is not goes at its end", async () => {
     // The cache reads this clock, and repeats its answer until a timer ends.
     let aheadMs = 0;
