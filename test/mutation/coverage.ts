@@ -53,7 +53,7 @@ export function notRun(length: number, ranges: readonly Range[]): [number, numbe
 
 /**
  * The specs that run a place of one of these core files. Specs are measured once, all in one run of jest, and again
- * only after their own text or that of a core file that they load has changed.
+ * only after their own text or that of one of the files has changed.
  * @throws Error for specs that fail without a change
  */
 export function measuredCoverage(
@@ -63,23 +63,28 @@ export function measuredCoverage(
   const specs = specsThatLoad(root, files).filter((spec) => !APART.test(spec));
   // Once more, since a busy machine may fail a spec. A spec without coverage would find nothing, unnoticed.
   for (let tries = 0; tries < 2; tries++) {
-    const stale = specs.filter((spec) => !known(root, spec));
+    const stale = specs.filter((spec) => !known(root, spec, files));
     if (stale.length > 0) measure(root, stale);
   }
-  const failing = specs.filter((spec) => !known(root, spec));
+  const failing = specs.filter((spec) => !known(root, spec, files));
   if (failing.length > 0) throw new Error(`without a change these specs fail: ${failing.join(", ")}`);
   const measured = specs.flatMap((spec) => {
-    const coverage = known(root, spec);
+    const coverage = known(root, spec, files);
     return coverage ? [{ spec, coverage }] : [];
   });
   const lengths = new Map<string, number>();
   const lengthOf = (file: string): number => {
-    const length = lengths.get(file) ?? readFileSync(join(root, file), "utf8").length;
+    const path = join(root, file);
+    // A file that was measured, and moved since.
+    const length = lengths.get(file) ?? (existsSync(path) ? readFileSync(path, "utf8").length : 0);
     lengths.set(file, length);
     return length;
   };
   const ranOf = ({ files }: SpecCoverage, file: string): number =>
-    lengthOf(file) - (files[file]?.notRun ?? []).reduce((sum, [start, end]) => sum + end - start, 0);
+    Math.max(
+      0,
+      lengthOf(file) - (files[file]?.notRun ?? []).reduce((sum, [start, end]) => sum + end - start, 0),
+    );
   const all = measured.map(({ spec, coverage }) => {
     const ran = Object.keys(coverage.files).reduce((sum, file) => sum + ranOf(coverage, file), 0);
     return { spec, coverage, ran };
@@ -93,14 +98,13 @@ export function measuredCoverage(
     });
 }
 
-function known(root: string, spec: string): SpecCoverage | undefined {
+function known(root: string, spec: string, files: readonly string[]): SpecCoverage | undefined {
   const path = join(root, coverageFile(spec));
   if (!existsSync(path)) return undefined;
   const coverage = JSON.parse(readFileSync(path, "utf8")) as SpecCoverage;
-  const same = (file: string, hash: string) =>
-    existsSync(join(root, file)) && hashOf(readFileSync(join(root, file), "utf8")) === hash;
-  const current =
-    same(spec, coverage.hash) && Object.entries(coverage.files).every(([file, { hash }]) => same(file, hash));
+  const same = (file: string, hash: string | undefined) =>
+    hash === undefined || hashOf(readFileSync(join(root, file), "utf8")) === hash;
+  const current = same(spec, coverage.hash) && files.every((file) => same(file, coverage.files[file]?.hash));
   return current ? coverage : undefined;
 }
 

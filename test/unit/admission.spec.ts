@@ -131,4 +131,66 @@ describe("admission", () => {
     }
     expect(admitted.limit()).toBe(140);
   });
+
+  it("counts a tenant's calls one by one, also after some of them have ended", async () => {
+    const { state, start, fill } = gateway();
+    const call = { tenant: "one" };
+    const [first, second, third] = [start(call), start(call), start(call)];
+    await first.end();
+    await second.end();
+    fill(LIMIT, call);
+    expect(state.begun).toBe(2 + LIMIT / 2);
+    await third.end();
+    fill(LIMIT, call);
+    expect(state.begun).toBe(3 + LIMIT / 2);
+  });
+
+  it("raises its limit by a tenth after a window with a refusal and ten fast calls, no sooner", async () => {
+    const { state, admitted, start, many } = gateway();
+    const calls = many(LIMIT, { isSample: true });
+    await expect(start().done).rejects.toMatchObject(refusal);
+    state.nowMs = 200;
+    for (const one of calls.slice(0, 9)) await one.end();
+    expect(admitted.limit()).toBe(LIMIT);
+    await calls[9]?.end();
+    expect(admitted.limit()).toBe(Math.ceil(LIMIT * 1.1));
+  });
+
+  it("raises no limit within a window, and with few calls after two seconds", async () => {
+    const { state, admitted, start, many } = gateway();
+    const calls = many(LIMIT, { isSample: true });
+    await expect(start().done).rejects.toMatchObject(refusal);
+    state.nowMs = 199;
+    for (const one of calls.slice(0, 12)) await one.end();
+    expect(admitted.limit()).toBe(LIMIT);
+
+    const few = gateway();
+    const others = few.many(LIMIT, { isSample: true });
+    await expect(few.start().done).rejects.toMatchObject(refusal);
+    few.state.nowMs = 1_999;
+    await others[0]?.end();
+    expect(few.admitted.limit()).toBe(LIMIT);
+    few.state.nowMs = 2_000;
+    await others[1]?.end();
+    expect(few.admitted.limit()).not.toBe(LIMIT);
+  });
+
+  it("raises its limit to 2,000 at most", async () => {
+    const { state, admitted, many } = gateway();
+    for (let round = 0; round < 20; round++) {
+      const calls = many(admitted.limit() + 1, { isSample: true });
+      state.nowMs += 200;
+      await Promise.allSettled(calls.map((one) => one.end()));
+    }
+    expect(admitted.limit()).toBe(2_000);
+  });
+
+  it.each([
+    [400, LIMIT],
+    [401, LIMIT * 0.7],
+  ])("with calls that take %i ms, has a limit of %i", async (tookMs, limit) => {
+    const { admitted, rounds } = gateway();
+    await rounds(1, tookMs);
+    expect(admitted.limit()).toBe(limit);
+  });
 });

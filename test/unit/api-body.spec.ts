@@ -169,6 +169,7 @@ describe("the target of a request", () => {
     ["/orders?a+b=c+d%2B", "/orders", { "a b": "c d+" }],
     ["/%C3%A4?%C3%A4=%C3%A4", "/%C3%A4", { ä: "ä" }],
     ["/a?b?c=1", "/a", { "b?c": "1" }],
+    ["/a?=1", "/a", { "": "1" }],
   ])("%s, is a path and its parameters", (url, path, query) => {
     expect(targetOf(url)).toEqual({ path, query });
   });

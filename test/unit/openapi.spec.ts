@@ -55,6 +55,17 @@ describe("OpenAPI document", () => {
     expect(document.servers).toEqual([{ url: BASE_PATH }]);
   });
 
+  it("declares Location where something is made, and ETag where an answer may be unchanged", () => {
+    for (const { route, statuses } of endpoints) {
+      const operation = document.paths[route.path]?.[route.method.toLowerCase()];
+      const headers = Object.keys(operation?.responses[route.success]?.headers ?? {});
+      expect([route.path, headers.includes("Location")]).toEqual([route.path, route.location !== undefined]);
+      expect([route.path, headers.includes("ETag")]).toEqual([route.path, statuses.includes(304)]);
+      const unchanged = operation?.responses["304"] as { description?: string } | undefined;
+      expect(unchanged?.description).toBe(statuses.includes(304) ? "Unchanged." : undefined);
+    }
+  });
+
   it("declares Retry-After where an answer asks to wait, and WWW-Authenticate where it asks for a token", () => {
     const declaring = (name: string) =>
       new Set(
