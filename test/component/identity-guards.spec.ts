@@ -1,13 +1,16 @@
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { decodeJwt } from "jose";
+import type { Message } from "../../contracts/messages.ts";
 import type { Role } from "../../contracts/meta.ts";
 import { newId } from "../../lib/ids.ts";
 import { affected, type Database } from "../../lib/sql/database.ts";
 import { saveAccount } from "../../providers/identity/built-in.repository.ts";
 import { builtInProvider, type Grant } from "../../providers/identity/index.ts";
+import { recordAudit } from "../../services/identity/actions/admin.ts";
 import { emailChangeCode } from "../../services/identity/actions/email-change.ts";
 import { digestUnder, type IdentityDependencies } from "../../services/identity/dependencies.ts";
+import { auditOf } from "../../services/identity/store/audit.repository.ts";
 import type { Purpose } from "../../services/identity/store/codes.repository.ts";
 import { insertUndo } from "../../services/identity/store/email-undos.repository.ts";
 import { insertInvitation } from "../../services/identity/store/invitations.repository.ts";
@@ -678,5 +681,24 @@ describe("an account of the built-in provider", () => {
       role: "customer",
     } as const;
     expect(await saveAccount(sql, account)).toEqual({ userId: "made", taken: false });
+  });
+});
+
+describe("the messages of operators' acts", () => {
+  it("identity.createAdmin, tells the other services of the admin", async () => {
+    const { userId, email } = await bench.admin();
+    expect(await bench.said("user.registered", (one) => one.userId === userId)).toMatchObject({
+      ...{ email, role: "admin" },
+    });
+  });
+
+  it("an act at another service, is recorded once under the id and the time of its message", async () => {
+    const [id, subject, actorId, time] = [newId(), newId(), newId(), "2026-01-02T03:04:05.000Z"];
+    const data = { version: 1, actorId, action: "order.refunded", subject, detail: "5 EUR" };
+    const act = { id, time, data } as unknown as Message<"audit.recorded">;
+    for (const _ of [1, 2]) await db.transaction((trx) => recordAudit(trx, act));
+    expect(await auditOf(db, actorId, 10)).toEqual([
+      { id, at: time, actorId, action: "order.refunded", subject, detail: "5 EUR" },
+    ]);
   });
 });

@@ -149,7 +149,7 @@ async function main(): Promise<void> {
         say(`${outcomes.size}/${total} ${outcome.verdict} ${described(mutant)}${reason}`);
       }
     } finally {
-      sandbox.close();
+      await sandbox.close();
     }
   };
   await Promise.all(Array.from({ length: Number(options.workers) }, worker));

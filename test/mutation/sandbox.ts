@@ -2,6 +2,8 @@ import { execFileSync, spawn } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { clearRun } from "../support/global-setup.ts";
+import { createRunFolder } from "../support/test-run.ts";
 
 /** Specs that take so long with a change wait for something that will not happen. */
 const RUN_TIMEOUT_MS = 600_000;
@@ -20,7 +22,7 @@ export interface Sandbox {
   withFile<T>(file: string, change: (text: string) => string, body: () => Promise<T>): Promise<T>;
   /** Runs specs in this order until one fails. */
   run(specs: readonly string[]): Promise<Ending>;
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** A copy of the sources beside the same node_modules, in which one file at a time is changed. */
@@ -35,6 +37,8 @@ export function openSandbox(root: string): Sandbox {
     cpSync(join(root, file), join(folder, file));
   }
   symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+  // All runs share a database server: to make one takes longer than most specs.
+  let run = createRunFolder();
   return {
     async withFile(file, change, body) {
       const path = join(folder, file);
@@ -46,22 +50,42 @@ export function openSandbox(root: string): Sandbox {
         writeFileSync(path, before);
       }
     },
-    run: (specs) => runJest(folder, specs),
-    close: () => rmSync(folder, { recursive: true, force: true }),
+    async run(specs) {
+      const { isKilled, ...ending } = await runJest(folder, run, specs);
+      if (isKilled) {
+        await clearRun(run);
+        run = createRunFolder();
+      }
+      return ending;
+    },
+    async close() {
+      await clearRun(run);
+      rmSync(folder, { recursive: true, force: true });
+    },
   };
 }
 
-function runJest(folder: string, specs: readonly string[]): Promise<Ending> {
+/** @returns `isKilled`: at the limit of time, maybe together with the database server */
+function runJest(
+  folder: string,
+  run: string,
+  specs: readonly string[],
+): Promise<Ending & { isKilled: boolean }> {
   const args = [
     ...["--disable-warning=ExperimentalWarning", "--experimental-vm-modules"],
     ...[join(folder, "node_modules/jest/bin/jest.js"), "--ci", "--runInBand", "--bail", "--runTestsByPath"],
     ...specs,
     `--testEnvironment=${join(folder, "test/mutation/environment.js")}`,
     `--testSequencer=${join(folder, "test/mutation/sequencer.js")}`,
+    `--globalSetup=${join(folder, "test/mutation/global-setup.js")}`,
+    `--globalTeardown=${join(folder, "test/mutation/global-teardown.ts")}`,
   ];
   const child = spawn(process.execPath, args, {
     ...{ cwd: folder, stdio: ["ignore", "ignore", "pipe"], detached: true },
-    env: { ...process.env, MUTATION_SPECS: specs.join(","), TEST_PATIENCE_MS: String(PATIENCE_MS) },
+    env: {
+      ...process.env,
+      ...{ MUTATION_SPECS: specs.join(","), TEST_PATIENCE_MS: String(PATIENCE_MS), WAYBILL_TEST_RUN: run },
+    },
   });
   let said = "";
   child.stderr.on("data", (text) => {
@@ -78,7 +102,8 @@ function runJest(folder: string, specs: readonly string[]): Promise<Ending> {
       clearTimeout(timer);
       const waited = result === "failed" && Date.now() - startedAt >= PATIENCE_MS;
       const failed = specs.filter((spec) => said.includes(`FAIL ${spec}`));
-      done({ result, slow: !waited ? [] : failed.length > 0 ? failed : specs });
+      const slow = !waited ? [] : failed.length > 0 ? failed : specs;
+      done({ result, slow, isKilled: isLate });
     };
     child.once("error", () => end("broken"));
     child.once("exit", (code) => {
