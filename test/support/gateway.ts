@@ -40,7 +40,9 @@ export async function startGateway(
   // No retries: a failure in a test is reported at once.
   const retryPolicy = { ...settings.retryPolicy, retries: 0 } as BrokerOptions["retryPolicy"];
   const broker = new ServiceBroker({ ...settings, retryPolicy, logger: false });
-  const services = options.alone ? [identity.service] : standIns(behaviours, calls, identity.keys);
+  const { jwks } = identity.service.actions;
+  const keysOnly = { ...identity.service, actions: { jwks } };
+  const services = options.alone ? [keysOnly] : standIns(behaviours, calls, identity.keys);
   for (const schema of services) broker.createService(schema);
   let port = 0;
   const config: Settings = {
