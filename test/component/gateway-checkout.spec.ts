@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { type IncomingMessage, request } from "node:http";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { actions } from "../../contracts/actions.ts";
 import { exampleOf } from "../../contracts/documentation.ts";
@@ -208,4 +210,39 @@ describe("checkout at the gateway", () => {
     authorization = `Bearer ${await gateway.identity.token({ role: "admin" })}`;
     expect(await post("/orders/check", cart)).toMatchObject({ status: 403 });
   });
+});
+
+describe("the gateway's own reads", () => {
+  const get = async (path: string) => {
+    const token = await gateway.identity.token({ role: "admin" });
+    const response = await fetch(`${gateway.url}/api/v1${path}`, {
+      headers: { Authorization: `Bearer ${token}` },
+    });
+    expect([response.status, await response.text()]).toEqual([200, expect.any(String)]);
+  };
+
+  it("of a user, have the ten newest orders", async () => {
+    const userId = newId();
+    await get(`/users/${userId}`);
+    expect(called("orders.list").map(({ params }) => params)).toEqual([{ userId, limit: 10 }]);
+  });
+
+  it("of dead letters, have 50 of each service unless the client says otherwise", async () => {
+    await get("/dead-letters");
+    expect(called("orders.deadLetters").map(({ params }) => params)).toEqual([{ limit: 50 }]);
+    await get("/dead-letters?limit=7");
+    expect(called("partners.deadLetters").at(-1)?.params).toEqual({ limit: 7 });
+  });
+});
+
+it("a sign-in without a user agent, passes none on", async () => {
+  const body = JSON.stringify({ email: "a@example.org", password: "Blaubeere-Teppich-91" });
+  const headers = { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body) };
+  const sent = request(`${gateway.url}/api/v1/sessions`, { method: "POST", headers, agent: false });
+  sent.end(body);
+  const [response] = (await once(sent, "response")) as [IncomingMessage];
+  response.resume();
+  await once(response, "end");
+  expect(response.statusCode).toBe(201);
+  expect(Object.keys(called("identity.signIn")[0]?.params as object).sort()).toEqual(["email", "password"]);
 });

@@ -81,6 +81,35 @@ describe("GET /orders.csv", () => {
     expect((await textOf(response)).trimEnd().split("\r\n")).toHaveLength(4);
   });
 
+  it("reads pages of a hundred orders: of its partner for staff, of the filter for an admin", async () => {
+    const partnerId = newId();
+    const read = async (claims: object, query = "") => {
+      const token = await gateway.identity.token(claims);
+      const headers = { Authorization: `Bearer ${token}` };
+      const response = await fetch(`${gateway.url}/api/v1/orders.csv?${PERIOD}${query}`, { headers });
+      expect([response.status, await response.text()]).toEqual([200, expect.stringContaining("\r\n")]);
+      return gateway.calls.findLast(({ action }) => action === "orders.list")?.params;
+    };
+    gateway.on("orders.list", () => ({ items: [] }));
+    expect(await read({ role: "partner", partnerId })).toMatchObject({ partnerId, limit: 100 });
+    const ofPartner = `&partner_id=${partnerId}`;
+    expect(await read({ role: "admin" }, ofPartner)).toMatchObject({ partnerId, limit: 100 });
+    expect(await read({ role: "admin" })).not.toHaveProperty("partnerId");
+  });
+
+  it("is for 92 days at most", async () => {
+    gateway.on("orders.list", () => ({ items: [] }));
+    const headers = { Authorization: `Bearer ${await gateway.identity.token({ role: "admin" })}` };
+    const statusOf = async (to: string) => {
+      const query = `from=2026-01-01T00:00:00Z&to=${to}`;
+      const response = await fetch(`${gateway.url}/api/v1/orders.csv?${query}`, { headers });
+      await response.text();
+      return response.status;
+    };
+    expect(await statusOf("2026-04-03T00:00:00Z")).toBe(200);
+    expect(await statusOf("2026-04-03T00:00:01Z")).toBe(422);
+  });
+
   it("reads no further page while the client takes none, and none after the client has gone", async () => {
     const large = rowOf({
       reason: "x".repeat(500),
