@@ -31,6 +31,11 @@ describe("an order's number", () => {
       expect(await shop.as(who, "orders.history", { orderId })).toMatchObject({ number });
     }
     expect((await shop.as(shop.admin, "orders.diagnosis", { orderId })).order.number).toBe(number);
+    // The partner hears of an order when it is paid.
+    const pending = await shop.as(shop.admin, "orders.diagnosis", {
+      orderId: (await shop.confirmed()).orderId,
+    });
+    expect(pending).not.toHaveProperty("partnerNotice");
     const told = await shop.told(orderId, "order.created");
     const all = [...told, ...shop.saidOf(orderId).filter(({ type }) => type.startsWith("order."))];
     expect(all.length).toBeGreaterThan(4);

@@ -80,12 +80,11 @@ export async function withChangeBefore<T>(
     return send.call(this, client, sent);
   };
   const state = { isChanged: false };
-  try {
-    return await calls.run(state, call);
-  } finally {
-    Database.prototype.send = send;
-    if (!state.isChanged) throw new Error(`the call has sent no statement like ${statement}`);
-  }
+  const outcome = calls.run(state, async () => await call());
+  await outcome.catch(() => undefined);
+  Database.prototype.send = send;
+  if (!state.isChanged) throw new Error(`the call has sent no statement like ${statement}`);
+  return await outcome;
 }
 
 /** The first verb with its table, e.g. "DELETE FROM allowances". */

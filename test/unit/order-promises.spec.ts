@@ -38,6 +38,16 @@ describe("a partner's promise of the time when an order is ready", () => {
     }
   });
 
+  it("is part of every report of a delay", () => {
+    const accepted = applyPartnerReport(paidOrder(), { type: "order.accepted" }, partner, NOW_MS).next;
+    expect(() => applyPartnerReport(accepted, { type: "order.delayed" }, partner, NOW_MS)).toThrow(
+      expect.objectContaining({
+        type: "VALIDATION_ERROR",
+        data: { errors: [expect.objectContaining({ field: "readyAt", rule: "required" })] },
+      }),
+    );
+  });
+
   it("made by a clock that is ahead, does not prevent later ones", () => {
     const accepted = applyPartnerReport(
       paidOrder(),

@@ -83,3 +83,27 @@ describe("nextPollAt", () => {
     expect(nextPollAt(order, Date.parse(now))).toBe(expected);
   });
 });
+
+describe("the polls of a bank about an order", () => {
+  const MINUTE_MS = 60_000;
+  /** The minutes after `NOW` of all polls. */
+  const minutesOf = (subject: Partial<Parameters<typeof nextPollAt>[0]>) => {
+    const createdAt = new Date(NOW).toISOString();
+    const minutes: number[] = [];
+    for (let nowMs = NOW; ; nowMs = NOW + (minutes.at(-1) as number) * MINUTE_MS) {
+      const next = nextPollAt({ status: "pending", createdAt, ...subject }, nowMs);
+      if (next === undefined) return minutes;
+      minutes.push((Date.parse(next) - NOW) / MINUTE_MS);
+    }
+  };
+
+  it("that is not paid, come soon, around its expiry, and until the bank repeats no callback", () => {
+    const unpaid = [2, 5, 10, 20, 28, 32, 60, 360, 1_440];
+    expect(minutesOf({})).toEqual(unpaid);
+    expect(minutesOf({ status: "expired" })).toEqual(unpaid);
+  });
+
+  it("that is paid, come after the checkout page has closed, and a day later", () => {
+    expect(minutesOf({ status: "paid", paidAt: new Date(NOW).toISOString() })).toEqual([30, 1_440]);
+  });
+});
