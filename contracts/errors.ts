@@ -64,6 +64,7 @@ export const errorCatalogue = {
   ORDER_NOT_CANCELLABLE: { status: 409, title: "The order can no longer be cancelled by you" },
   OPEN_ORDERS: { status: 409, title: "You have orders that have not ended" },
   ALREADY_ASSIGNED: { status: 409, title: "Another deliverer has this order" },
+  OFFERED_TO_ANOTHER: { status: 409, title: "The order is offered to another deliverer now" },
   COURIER_FULL: { status: 409, title: "You deliver as many orders as you may at once" },
   OFF_DUTY: { status: 409, title: "You are not on duty" },
   ORDER_CHANGED: { status: 409, title: "The order was changed meanwhile", retryable: true },

@@ -38,7 +38,7 @@ const orderSnapshot = object({
   delivererId: optional(uuid),
   /** With `order.released`: the deliverer from whom the order was taken, or who gave it back. */
   formerDelivererId: optional(uuid),
-  /** With `order.ready` and `order.released`: couriers on duty near the partner, the nearest first. */
+  /** With `order.ready`, `order.released` and `order.pooled`: couriers on duty near the partner, the nearest first. */
   nearbyDelivererIds: optional(listOf(uuid)),
   lines: listOf(quotedLine),
   fee: storedMoney,
@@ -56,6 +56,9 @@ const orderSnapshot = object({
   readyAt: optional(time),
   /** When the deliverer confirmed the pickup at the partner. */
   pickedUpAt: optional(time),
+  /** With `order.offered`: the courier who may take the order, and until when. */
+  offeredTo: optional(uuid),
+  offerUntil: optional(time),
   deadlineAt: optional(time),
   /** The partner's time to accept the order, as it was when the order was made. Absent: the default. */
   acceptanceMinutes: optional(integer(ACCEPTANCE_MINUTES_MIN, ACCEPTANCE_MINUTES_MAX)),
@@ -107,6 +110,12 @@ const contents = {
   "order.rejected": orderSnapshot,
   "order.ready": orderSnapshot,
   "order.delayed": orderSnapshot,
+  // The offers of a ready order to couriers, one after the other. The state stays `ready`.
+  "order.offered": orderSnapshot,
+  "order.offer_declined": orderSnapshot,
+  "order.offer_expired": orderSnapshot,
+  /** No further courier can be offered the order: all couriers see it in the pool. */
+  "order.pooled": orderSnapshot,
   "order.assigned": orderSnapshot,
   /** The deliverer has confirmed the pickup at the partner. The state stays `delivering`. */
   "order.picked_up": orderSnapshot,

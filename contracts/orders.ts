@@ -320,6 +320,13 @@ export const ordersActions = {
     object({ items: listOf(poolEntry) }),
     { idempotent: true },
   ),
+  /** The order that is offered to the caller now, in a list. `orders.assign` accepts an offer. */
+  "orders.offers": action(
+    object({}),
+    object({ items: listOf(object({ ...poolEntry.props, offerUntil: time })) }),
+    { idempotent: true },
+  ),
+  "orders.decline": action(object(orderId), nothing, { idempotent: true }),
   "orders.assign": assign,
   "orders.release": release,
   [formerNames["orders.assign"]]: assign,

@@ -24,6 +24,7 @@ export const orderEvents = [
   "order.ready:deliverer",
   "order.delayed:customer",
   "order.delayed:deliverer",
+  "order.offered:deliverer",
   "order.assigned:customer",
   "order.assigned:deliverer",
   "order.assigned:partner",

@@ -178,6 +178,12 @@ export const settingsCatalogue = {
     10_080,
     { fallback: 60 },
   ),
+  ASSIGNMENT: choice(
+    "How ready orders find a deliverer: `pool`: deliverers choose; `offer`: each is offered to the best courier on duty for OFFER_SECONDS, then to the next one, then it is in the pool",
+    ["pool", "offer"],
+    { fallback: "pool" },
+  ),
+  OFFER_SECONDS: integer("How long a courier has to answer an offer", 10, 600, { fallback: 30 }),
   COURIER_ORDERS_MAX: integer(
     "How many orders a deliverer may deliver at once, unless an operator has set another number for the deliverer",
     1,

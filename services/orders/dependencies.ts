@@ -21,6 +21,11 @@ export interface OrdersDependencies {
   orderConnections: KeyedLimit;
   deliveryTokens: DeliveryTokens;
   live: Pick<LiveUpdates, "publish">;
+  /** Whether ready orders are offered to couriers one by one before they are in the pool. */
+  offersOrders: boolean;
+  /** How long a courier has to answer an offer. */
+  offerMs: number;
+  offerCounts: OfferCounts;
   /** How many orders a deliverer may deliver at once, unless an operator has set another number. */
   courierOrdersMax: number;
   /** A deliverer within this distance of the partner or the customer is near. */
@@ -35,6 +40,15 @@ export interface OrdersDependencies {
   wakeRefunds(): void;
   /** The base URL of the gateway for the banks. */
   publicUrl: string;
+}
+
+/** The outcomes of offers since the process started. */
+export interface OfferCounts extends Record<string, number> {
+  accepted: number;
+  declined: number;
+  expired: number;
+  /** Orders that went into the pool, because no further courier could be offered them. */
+  pooled: number;
 }
 
 /** Isolates the banks from each other: a circuit breaker and a limit of concurrent confirmations for each. */

@@ -39,6 +39,7 @@ import { accountHandlers } from "./workers/account-events.ts";
 import { applyDeadlines } from "./workers/deadlines.ts";
 import { endForgottenDuties } from "./workers/duties.ts";
 import { eraseCustomers } from "./workers/erasure.ts";
+import { makeOffers } from "./workers/offers.ts";
 import { noticeHandlers } from "./workers/partner-notice-events.ts";
 import { reconcilePayments, reconciliationCounts } from "./workers/reconciliation.ts";
 import { processRefunds } from "./workers/refunds.ts";
@@ -47,6 +48,7 @@ import { orderRetentions } from "./workers/retention.ts";
 const REFUND_INTERVAL_MS = 1_000;
 const DEADLINE_INTERVAL_MS = 1_000;
 const RECONCILE_INTERVAL_MS = 5_000;
+const OFFER_INTERVAL_MS = 1_000;
 const DUTY_INTERVAL_MS = 60_000;
 const ERASE_INTERVAL_MS = 300_000;
 /** A poll that is overdue by more than this is counted in the gauge `reconciliation_overdue`. */
@@ -58,7 +60,7 @@ export interface OrdersServiceDeps {
   config: Settings;
   messageBus: MessageBus;
   clock?: Clock;
-  /** The interval of the deadline, refund and duty workers. Default: 1,000 ms, for duties a minute. */
+  /** The interval of the deadline, refund, offer and duty workers. Default: 1,000 ms, for duties a minute. */
   sweepIntervalMs?: number;
   /** The interval of the payment reconciliation. Default: 5,000 ms. */
   reconcileIntervalMs?: number;
@@ -96,6 +98,9 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       waitMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
     }),
     deliveryTokens: deliveryTokens(config.HANDOVER_SECRET),
+    offersOrders: config.ASSIGNMENT === "offer",
+    offerMs: config.OFFER_SECONDS * 1_000,
+    offerCounts: { accepted: 0, declined: 0, expired: 0, pooled: 0 },
     courierOrdersMax: config.COURIER_ORDERS_MAX,
     courierSeesPhone: config.COURIER_SEES_PHONE === "delivering",
     courierNearMeters: config.COURIER_NEAR_METERS,
@@ -116,6 +121,13 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     name: "deadlines",
     intervalMs: options.sweepIntervalMs ?? DEADLINE_INTERVAL_MS,
     run: (stopping, logger) => applyDeadlines(deps, logger, stopping),
+  });
+  const offers = timer({
+    name: "offers",
+    intervalMs: options.sweepIntervalMs ?? OFFER_INTERVAL_MS,
+    run: async (stopping, logger) => {
+      if (deps.offersOrders) await makeOffers(deps, logger, stopping);
+    },
   });
   const duties = timer({
     name: "duties",
@@ -159,6 +171,11 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
         label: "status",
         read: () => countOrders(db.db),
       },
+      courier_offers_total: {
+        about: "Offers of orders to couriers, by outcome.",
+        label: "outcome",
+        read: () => deps.offerCounts,
+      },
       couriers_on_duty: { about: "Couriers on duty.", read: () => countOnDuty(db.db) },
       reconciliation_overdue: {
         about: "Orders whose poll of the bank is overdue by a minute or more.",
@@ -184,6 +201,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       inbox.mixin,
       refunds.mixin,
       deadlines.mixin,
+      offers.mixin,
       duties.mixin,
       reconciliation.mixin,
       erasures.mixin,
@@ -234,6 +252,8 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       ),
       pickUp: implement("orders.pickUp", (ctx) => deliveries.pickUpOrder(deps, ctx)),
       fail: implement("orders.fail", (ctx) => deliveries.failOrder(deps, ctx)),
+      offers: implement("orders.offers", (ctx) => deliveries.listOffers(deps, ctx)),
+      decline: implement("orders.decline", (ctx) => deliveries.declineOrder(deps, ctx)),
       duty: implement("orders.duty", (ctx) => couriers.getDuty(deps, ctx)),
       setDuty: implement("orders.setDuty", (ctx) => couriers.setDuty(deps, ctx)),
       reportPosition: implement("orders.reportPosition", (ctx) => couriers.reportPosition(deps, ctx)),

@@ -9,6 +9,7 @@ import {
   savePositions,
 } from "../../services/orders/store/couriers.repository.ts";
 import { dueOrders, lockDueOrder } from "../../services/orders/store/deadlines.repository.ts";
+import { bestCouriers, dueOffers } from "../../services/orders/store/offers.repository.ts";
 import {
   countOrders,
   listOrders,
@@ -90,13 +91,14 @@ async function load(from: number, to: number): Promise<void> {
   await db.query(
     `INSERT INTO orders (id, version, status, payment_status, customer_id, customer_name, partner_id, partner,
        number, pickup_latitude, pickup_longitude, deliverer_id, currency, fee_minor, total_minor, paid_minor, address, bank_id,
-       pay_by, deadline_at, ready_since, closed_at, reconcile_at, paid_at, created_at, updated_at)
+       pay_by, deadline_at, ready_since, pooled_at, closed_at, reconcile_at, paid_at, created_at, updated_at)
      SELECT ${id("000", "n")}, 3, status, CASE status WHEN 'pending' THEN 'unpaid' ELSE 'paid' END,
        ${id("001", "n % 100")}, 'Ada Byron', ${id("002", "n % 20")}, '{"title": "Bakery", "pickup": {}}',
        'K' || n / 20000 || '-' || lpad((n / 20 % 1000)::text, 3, '0'), 46 + random(), 7 + random(), CASE WHEN status IN ('delivered', 'delivering') THEN ${id("003", "n % 500")} END,
        'EUR', 300, 1000, CASE status WHEN 'pending' THEN 0 ELSE 1000 END, '{}', '${BANK}', now(),
        CASE WHEN status <> 'delivered' THEN now() + n * interval '1 second' END,
-       CASE WHEN status = 'ready' THEN now() END, CASE WHEN status = 'delivered' THEN now() END, now() + interval '1 hour' + n * interval '1 second',
+       CASE WHEN status = 'ready' THEN now() END, CASE WHEN status = 'ready' AND n <> 50003 THEN now() END,
+       CASE WHEN status = 'delivered' THEN now() END, now() + interval '1 hour' + n * interval '1 second',
        CASE WHEN status <> 'pending' AND n % 10 = 3 THEN now() END, now(), now()
      FROM (SELECT n, CASE n % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'paid' WHEN 2 THEN 'preparing' WHEN 3 THEN 'ready'
        WHEN 4 THEN 'delivering' ELSE 'delivered' END AS status
@@ -273,6 +275,19 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
     );
     const nearest = (on: Db) => nearestCouriers(on, { latitude: 46.5, longitude: 7.5 }, 20);
     expect(await pagesOf(nearest)).toBeLessThan(ONE_ORDER_PAGES * 20);
+  });
+
+  it("the due offers read only what is due, and the best couriers are found near the partner", async () => {
+    expect(await dueOffers(db, 50)).toEqual([orderId(50_003)]);
+    expect(await pagesOf((on) => dueOffers(on, 50))).toBeLessThan(ONE_ORDER_PAGES * 2);
+    await db.query(
+      `INSERT INTO couriers (id, on_duty_since, latitude, longitude, position_at)
+       SELECT gen_random_uuid(), now(), 46 + random(), 7 + random(), now() FROM generate_series(1, 2000)
+       WHERE NOT EXISTS (SELECT FROM couriers WHERE latitude IS NOT NULL)`,
+    );
+    const wanted = { pickup: { latitude: 46.5, longitude: 7.5 }, tried: [], ordersMax: 20 };
+    expect((await bestCouriers(db, wanted)).length).toBeGreaterThan(10);
+    expect(await pagesOf((on) => bestCouriers(on, wanted))).toBeLessThan(ONE_ORDER_PAGES * 20);
   });
 
   it("a history, the stuck orders and the counts of open orders read only the rows they return", async () => {

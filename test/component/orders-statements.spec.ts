@@ -238,9 +238,14 @@ describe("a decision that is saved", () => {
       const transition = { type: "order.delayed", to: "pending", actor: CUSTOMER } as never;
       await statements.db.transaction(async (trx) => {
         const decision = { next, transition, messages: [], refunds: payments.map(refundOf) };
-        expect(await saveDecision({ outbox, wakeRefunds, courierOrdersMax: 1 }, trx, order, decision)).toBe(
-          next,
-        );
+        expect(
+          await saveDecision(
+            { outbox, wakeRefunds, courierOrdersMax: 1, offersOrders: false },
+            trx,
+            order,
+            decision,
+          ),
+        ).toBe(next);
         expect(wakeRefunds).not.toHaveBeenCalled();
       });
       expect(wakeRefunds).toHaveBeenCalledTimes(refunds > 0 ? 1 : 0);
@@ -253,7 +258,7 @@ describe("a decision that is saved", () => {
   it("that changes nothing, writes nothing; of a version that is gone, is a conflict", async () => {
     await still(async (trx) => {
       const order = await placed(trx);
-      const deps = { outbox, wakeRefunds: jest.fn(), courierOrdersMax: 1 };
+      const deps = { outbox, wakeRefunds: jest.fn(), courierOrdersMax: 1, offersOrders: false };
       const stored = () =>
         rows(trx, "SELECT ctid::text AS place FROM orders UNION ALL SELECT id::text FROM order_transitions");
       const before = await stored();
@@ -286,7 +291,7 @@ describe("a decision that cannot be saved whole", () => {
       };
       const outbox = { add: async () => undefined, rowsFor: () => "[]" } as never;
       const saved = saveDecision(
-        { outbox, wakeRefunds, courierOrdersMax: 1 },
+        { outbox, wakeRefunds, courierOrdersMax: 1, offersOrders: false },
         trx,
         order,
         decisionOn(order, [refund]),
@@ -303,7 +308,7 @@ describe("a decision that cannot be saved whole", () => {
       };
       const outbox = { add: async () => broken(), rowsFor: broken } as never;
       const saved = saveDecision(
-        { outbox, wakeRefunds, courierOrdersMax: 1 },
+        { outbox, wakeRefunds, courierOrdersMax: 1, offersOrders: false },
         trx,
         order,
         decisionOn(order, []),

@@ -36,6 +36,8 @@ const NOT_THERE: Record<string, readonly Sender[]> = {
   "POST /refunds/{refund_id}/retry": ["finance", "admin"],
   "POST /dead-letters/{dead_letter_id}/replay": ["admin"],
   "DELETE /dead-letters/{dead_letter_id}": ["admin"],
+  // Nothing is offered: the platform has ASSIGNMENT=pool.
+  "POST /orders/{order_id}/decline": ["deliverer"],
   "DELETE /users/{user_id}/sessions/{session_id}": ["admin"],
 };
 /** Operations that also need the password. The request sends a wrong one. */

@@ -118,6 +118,7 @@ describe("scenario 7, assign", () => {
         expect.objectContaining({ event: "order.ready", order_id, title: "An order near you is ready" }),
       );
     });
+    expect(await api.ok("GET /deliveries/offers", courier)).toEqual({ items: [] });
     const seen = await api.ok<{ items: object[] }>("GET /couriers?duty=on&limit=100", { token: root });
     expect(seen.items).toContainEqual(expect.objectContaining({ id: courier.id, position: moved }));
     await api.ok("PUT /deliveries/duty", { token: courier.token, body: { on_duty: false } });

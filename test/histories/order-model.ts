@@ -145,7 +145,9 @@ function courier(state: OrderState, input: OrderInput & { by: string }): Step {
   if (input.do === "pickup") {
     if (status !== "delivering") return refused(state, "ILLEGAL_TRANSITION");
     if (!input.rightCode) return refused(state, "WRONG_PICKUP_CODE");
-    return state.pickedUp ? same(state) : moved(state, "delivering", "pickup", by, { pickedUp: true });
+    return state.pickedUp
+      ? same(state)
+      : moved(state, "delivering", "pickup", by, { pickedUp: true, overdue: state.overdue });
   }
   const rightPin = input.do === "deliver" && input.rightPin;
   if (rightPin && repeated) return same(state);

@@ -1,5 +1,6 @@
 import type { ServiceSchema } from "moleculer";
 import { implement, type Params, type Result } from "../../contracts/actions.ts";
+import type { Account } from "../../contracts/identity.ts";
 import { type Message, type MessageType, messages } from "../../contracts/messages.ts";
 import type { MessageBus } from "../../providers/message-bus/index.ts";
 
@@ -47,4 +48,16 @@ export async function listen(messageBus: MessageBus, said: Message[]): Promise<(
   return await messageBus.subscribe("test", types, async (batch) => {
     said.push(...(batch as readonly Message[]));
   });
+}
+
+/** Identity's actions about users: the names of all, and a search that finds `named` by the beginning of the first name. */
+export function userActions(named: readonly Account[]): ServiceSchema["actions"] {
+  return {
+    users: implement("identity.users", async ({ params: { q = "" } }) => ({
+      items: named.filter(({ firstName }) => firstName.toLowerCase().startsWith(q.toLowerCase())),
+    })),
+    names: implement("identity.names", async ({ params }) => ({
+      items: params.userIds.map((id) => ({ id, name: "Carl Courier" })),
+    })),
+  };
 }

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { ServiceBroker } from "moleculer";
 import { Webhook } from "standardwebhooks";
 import { type ActionName, call, type Params, type Result } from "../../contracts/actions.ts";
+import type { Account } from "../../contracts/identity.ts";
 import { type Message, type MessageType, message, type NewMessage } from "../../contracts/messages.ts";
 import type { PartnerNotice } from "../../contracts/partner-notices.ts";
 import { newId } from "../../lib/ids.ts";
@@ -13,7 +14,14 @@ import { startPaymentSystem } from "../../sandbox/payment-system/server.ts";
 import { type OrdersServiceDeps, ordersService } from "../../services/orders/orders.service.ts";
 import { eventually } from "./eventually.ts";
 import { sampleQuote } from "./orders.ts";
-import { type LiveEvent, listen, standInMedia, standInPartners, watcher } from "./orders-around.ts";
+import {
+  type LiveEvent,
+  listen,
+  standInMedia,
+  standInPartners,
+  userActions,
+  watcher,
+} from "./orders-around.ts";
 import { createDatabase, patientSettings, REQUEST_TIMEOUT_MS } from "./postgres.ts";
 import { onlooker } from "./sql.ts";
 import { type TestClaims, testIdentity } from "./tokens.ts";
@@ -93,7 +101,9 @@ export async function startOrders(options: OrdersTestOptions = {}) {
     );
   const edge = node("edge");
   const orders = node("orders");
-  edge.createService(identity.service);
+  const named: Account[] = [];
+  const { actions } = identity.service;
+  edge.createService({ ...identity.service, actions: { ...actions, ...userActions(named) } });
   edge.createService(
     standInPartners((params) => {
       reserved.push(params);
@@ -239,7 +249,8 @@ export async function startOrders(options: OrdersTestOptions = {}) {
     edge,
     orders,
     strangers: identity.strangers,
-    named: identity.named,
+    /** The users that a search by the beginning of the first name finds. */
+    named,
     url: database.url,
     bankId,
     bankUrl: bank.url,

@@ -2,7 +2,6 @@ import { generateKeyPairSync } from "node:crypto";
 import { SignJWT } from "jose";
 import type { ServiceSchema } from "moleculer";
 import { implement, type Result } from "../../contracts/actions.ts";
-import type { Account } from "../../contracts/identity.ts";
 import type { Caller } from "../../contracts/meta.ts";
 import { newId } from "../../lib/ids.ts";
 import { callerMiddleware } from "../../mixins/caller/caller.middleware.ts";
@@ -28,13 +27,10 @@ export function testIdentity(issuer: string = TEST_ISSUER) {
   const jwk = { ...publicKey.export({ format: "jwk" }), kid, alg: "ES256", use: "sig" };
   const keys = [jwk] as Result<"identity.jwks">["keys"];
   const strangers = new Set<string>();
-  const named: Account[] = [];
   return {
     issuer,
     /** The ids that it calls customers. All other ids are deliverers. */
     strangers,
-    /** The users that a search by the beginning of the first name finds. */
-    named,
     privateKey,
     keys,
     service: {
@@ -43,12 +39,6 @@ export function testIdentity(issuer: string = TEST_ISSUER) {
         jwks: implement("identity.jwks", async () => ({ keys })),
         findRole: implement("identity.findRole", async ({ params }) => ({
           role: strangers.has(params.userId) ? "customer" : "deliverer",
-        })),
-        users: implement("identity.users", async ({ params: { q = "" } }) => ({
-          items: [...named].filter(({ firstName }) => firstName.toLowerCase().startsWith(q.toLowerCase())),
-        })),
-        names: implement("identity.names", async ({ params }) => ({
-          items: params.userIds.map((id) => ({ id, name: "Carl Courier" })),
         })),
       },
     } satisfies ServiceSchema,

@@ -70,6 +70,12 @@ describe("audience", () => {
     const nearby = ["f", "g"].map((userId) => ({ userId, event: "order.ready:deliverer" }));
     expect(addresseesOf("order.ready", order).slice(1)).toEqual(nearby);
     expect(addresseesOf("order.released", order).slice(2)).toEqual(nearby);
+    expect(addresseesOf("order.pooled", order)).toEqual(nearby);
+  });
+
+  it("of an order that is offered, is the courier to whom it is offered", () => {
+    const order = sampleOrder({ offeredTo: "f", actor: "platform" });
+    expect(addresseesOf("order.offered", order)).toEqual([{ userId: "f", event: "order.offered:deliverer" }]);
   });
 
   it("of an order that a member of the staff has placed, is this member as staff, once", () => {

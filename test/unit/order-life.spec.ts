@@ -16,6 +16,7 @@ import {
   release,
 } from "../../services/orders/domain/order-delivery.ts";
 import type { Actor, ActorKind, Decision, Order, Refund } from "../../services/orders/domain/order-model.ts";
+import { decline, expireOffer, offer, openToPool } from "../../services/orders/domain/order-offers.ts";
 import { applyPartnerReport } from "../../services/orders/domain/order-partner.ts";
 import { applyPayment, applyRefundEnd, refundCustomer } from "../../services/orders/domain/order-payment.ts";
 import { withRefundReopened } from "../../services/orders/domain/order-refund.ts";
@@ -98,6 +99,11 @@ const repeatable = fc.oneof(
   fc.nat(1).map<Step>(
     (index) =>
       ({ order, nowMs }) =>
+        decline(order, delivererIds[index] as string, deliverer(index), nowMs),
+  ),
+  fc.nat(1).map<Step>(
+    (index) =>
+      ({ order, nowMs }) =>
         pickUp(order, true, deliverer(index), nowMs),
   ),
   fc.nat(1).map<Step>(
@@ -122,6 +128,15 @@ const once = fc.oneof(
   ),
   fc.constant<Step>(({ order, nowMs }) => refundCustomer(order, undefined, "goodwill", nowMs)),
   fc.constant<Step>(({ order, nowMs }) => deliver(order, { pinIsRight: false }, deliverer(0), nowMs)),
+  fc.nat(1).map<Step>(
+    (index) =>
+      ({ order, nowMs }) =>
+        offer(order, delivererIds[index] as string, nowMs, 30_000),
+  ),
+  fc.constantFrom<Step>(
+    ({ order, nowMs }) => expireOffer(order, nowMs),
+    ({ order, nowMs }) => openToPool(order, nowMs),
+  ),
   fc.constant<Step>(({ order, nowMs }) => edit(order, { note: "ring twice" }, nowMs)),
   fc.constant<Step>(({ order, nowMs }) => applyOverdueDeadline(order, actor("deadline"), nowMs)),
   fc.integer({ min: 1, max: 40 }).map<Step>((minutes) => (world) => {

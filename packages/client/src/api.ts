@@ -1111,6 +1111,52 @@ it is deleted when the duty ends. A duty without a position or another sign for 
     delete?: never;
     patch?: never;
   };
+  "/deliveries/offers": {
+    /** The order that is offered to me. With the setting `ASSIGNMENT=offer` a ready order is offered to one courier on duty after the other, 30 seconds each,
+before it is in the pool. `POST /orders/{order_id}/assign` accepts the offer. */
+    get: {
+      parameters: { path?: never; query?: never; header?: never };
+      requestBody?: never;
+      responses: {
+        200: {
+          content: {
+            "application/json": {
+              items: {
+                order_id: string;
+                number?: string;
+                partner_id: string;
+                partner_title: string;
+                pickup: Schemas["Address"];
+                destination: Schemas["Address"];
+                fee: Schemas["Money"];
+                distance_meters?: number;
+                ready_since: string;
+                offer_until: string;
+              }[];
+            };
+          };
+        };
+        304: { content?: never };
+        default: Refusal;
+      };
+    };
+    put?: never;
+    post?: never;
+    delete?: never;
+    patch?: never;
+  };
+  "/orders/{order_id}/decline": {
+    get?: never;
+    put?: never;
+    /** Decline an order that is offered to me. The order is offered to the next courier. */
+    post: {
+      parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
+      requestBody?: never;
+      responses: { 204: { content?: never }; default: Refusal };
+    };
+    delete?: never;
+    patch?: never;
+  };
   "/orders/{order_id}/assign": {
     get?: never;
     put?: never;
@@ -1392,6 +1438,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
             | "order.ready:deliverer"
             | "order.delayed:customer"
             | "order.delayed:deliverer"
+            | "order.offered:deliverer"
             | "order.assigned:customer"
             | "order.assigned:deliverer"
             | "order.assigned:partner"
@@ -1444,6 +1491,7 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
               | "order.ready:deliverer"
               | "order.delayed:customer"
               | "order.delayed:deliverer"
+              | "order.offered:deliverer"
               | "order.assigned:customer"
               | "order.assigned:deliverer"
               | "order.assigned:partner"
@@ -2338,6 +2386,7 @@ export interface components {
         | "order.ready:deliverer"
         | "order.delayed:customer"
         | "order.delayed:deliverer"
+        | "order.offered:deliverer"
         | "order.assigned:customer"
         | "order.assigned:deliverer"
         | "order.assigned:partner"
@@ -2485,6 +2534,7 @@ export interface components {
         | "order.ready:deliverer"
         | "order.delayed:customer"
         | "order.delayed:deliverer"
+        | "order.offered:deliverer"
         | "order.assigned:customer"
         | "order.assigned:deliverer"
         | "order.assigned:partner"
@@ -2613,6 +2663,7 @@ export const keyed: readonly string[] = [
   "/orders/{order_id}/delay",
   "/orders/{order_id}/ready",
   "/orders/{order_id}/reject",
+  "/orders/{order_id}/decline",
   "/orders/{order_id}/assign",
   "/orders/{order_id}/pickup",
   "/orders/{order_id}/release",

@@ -165,12 +165,35 @@ export const orderRoutes = [
     idempotencyKey: "never",
     problems: ["OFF_DUTY"],
   }),
+  delivery("GET /deliveries/offers", "orders.offers", {
+    summary: "The order that is offered to me",
+    description: [
+      "With the setting `ASSIGNMENT=offer` a ready order is offered to one courier on duty after the other, 30 seconds each,",
+      "before it is in the pool. `POST /orders/{order_id}/assign` accepts the offer.",
+    ].join("\n"),
+    access: ["deliverer"],
+    success: 200,
+  }),
+  delivery("POST /orders/{order_id}/decline", "orders.decline", {
+    summary: "Decline an order that is offered to me",
+    description: "The order is offered to the next courier.",
+    access: ["deliverer"],
+    success: 204,
+    problems: ["ORDER_CHANGED"],
+  }),
   delivery("POST /orders/{order_id}/assign", "orders.assign", {
     summary: "Assign the order to myself",
     description: "Of any number of simultaneous requests exactly one succeeds.",
     access: ["deliverer"],
     success: 200,
-    problems: ["ALREADY_ASSIGNED", "COURIER_FULL", "HANDOVER_LOCKED", "ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+    problems: [
+      "ALREADY_ASSIGNED",
+      "OFFERED_TO_ANOTHER",
+      "COURIER_FULL",
+      "HANDOVER_LOCKED",
+      "ILLEGAL_TRANSITION",
+      "ORDER_CHANGED",
+    ],
   }),
   delivery("POST /orders/{order_id}/pickup", "orders.pickUp", {
     summary: "Confirm the pickup at the partner",

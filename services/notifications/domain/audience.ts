@@ -12,6 +12,8 @@ export const audience = {
   "order.rejected": ["customer"],
   "order.ready": ["customer", "nearby"],
   "order.delayed": ["customer", "deliverer"],
+  "order.offered": ["deliverer"],
+  "order.pooled": ["nearby"],
   "order.assigned": ["customer", "deliverer", "partner"],
   "order.released": ["customer", "deliverer", "nearby"],
   "order.delivered": ["customer"],
@@ -60,13 +62,13 @@ function usersOf(
 ): readonly string[] {
   if (party === "customer") return [order.customer.id];
   if (party === "nearby") return order.nearbyDelivererIds ?? [];
-  const { delivererId, formerDelivererId, actor } = order;
+  const { delivererId, formerDelivererId, offeredTo, actor } = order;
   const others =
     party === "partner"
       ? concernsStaff(type, order)
         ? staff
         : []
-      : [type === "order.released" ? formerDelivererId : delivererId];
+      : [type === "order.released" ? formerDelivererId : type === "order.offered" ? offeredTo : delivererId];
   return others.filter(
     (userId) =>
       userId !== undefined && (userId !== actor || (party === "deliverer" && type === "order.assigned")),

@@ -40,10 +40,9 @@ export async function orderNotifications(
   overrides: TemplateOverrideLookup,
   { id, type, time, data: order }: Message<OrderMessageType>,
 ): Promise<OutgoingNotification[]> {
-  const { delivererId, formerDelivererId, nearbyDelivererIds = [] } = order;
-  const concerned = [order.customer.id, delivererId, formerDelivererId, ...nearbyDelivererIds].filter(
-    (id) => id !== undefined,
-  );
+  const { delivererId, formerDelivererId, offeredTo, nearbyDelivererIds = [] } = order;
+  const deliverers = [delivererId, formerDelivererId, offeredTo, ...nearbyDelivererIds];
+  const concerned = [order.customer.id, ...deliverers].filter((id) => id !== undefined);
   const staffed = concernsStaff(type, order) ? order.partnerId : undefined;
   const { people, staff } = await recipientsWithStaff(db, concerned, staffed);
   const addressees = addresseesOf(type, order, staff);

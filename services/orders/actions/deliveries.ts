@@ -7,8 +7,9 @@ import type { OrdersDependencies } from "../dependencies.ts";
 import { illegal } from "../domain/order.ts";
 import { assign, deliver, failDelivery, pickUp, release, WRONG_PINS_MAX } from "../domain/order-delivery.ts";
 import type { Order } from "../domain/order-model.ts";
+import { decline } from "../domain/order-offers.ts";
 import { admissionOf, findDutyPosition } from "../store/couriers.repository.ts";
-import { poolOrders } from "../store/order-lists.repository.ts";
+import { offersTo, type PoolRow, poolOrders } from "../store/order-lists.repository.ts";
 import { findOrder, type LoadedOrder } from "../store/orders.repository.ts";
 import { changeOrder } from "../store/unit-of-work.ts";
 import { actorInTrace } from "../use-cases/order-trace.ts";
@@ -22,29 +23,61 @@ const RELEASE_KEYS = formerNames["orders.release"];
 
 /** The orders that wait for a deliverer: with a position, given or of the caller's duty, the nearest first. */
 export async function availableOrders(
-  { postgres }: OrdersDependencies,
+  { postgres, offersOrders }: OrdersDependencies,
   ctx: Ctx<Params<"orders.available">>,
 ): Promise<Result<"orders.available">> {
   const caller = callerOf(ctx, "deliverer", "admin");
   const { latitude, longitude, limit = POOL_LIMIT_DEFAULT } = ctx.params;
   const given = latitude !== undefined && longitude !== undefined ? { latitude, longitude } : undefined;
   const from = given ?? (await findDutyPosition(postgres.db, caller.id));
-  const found = await poolOrders(postgres.db, from, limit);
-  const items = found.map(({ feeMinor, currency, ...entry }) => ({
-    ...entry,
-    fee: { amountMinor: feeMinor, currency },
-  }));
-  return { items };
+  const found = await poolOrders(postgres.db, from, limit, { offered: offersOrders });
+  return { items: found.map(entryOf) };
+}
+
+function entryOf<R extends PoolRow>({ feeMinor, currency, ...entry }: R) {
+  return { ...entry, fee: { amountMinor: feeMinor, currency } };
+}
+
+/** The order that is offered to the caller now, in a list. */
+export async function listOffers(
+  { postgres }: OrdersDependencies,
+  ctx: Ctx<unknown>,
+): Promise<Result<"orders.offers">> {
+  const { id } = callerOf(ctx, "deliverer");
+  return { items: (await offersTo(postgres.db, id)).map(entryOf) };
+}
+
+/** Declines an offer; the order is offered to the next courier. @throws NOT_FOUND for an order that is not offered to the caller */
+export async function declineOrder(
+  deps: OrdersDependencies,
+  ctx: Ctx<Params<"orders.decline">>,
+): Promise<Record<string, never>> {
+  const caller = callerOf(ctx, "deliverer");
+  const actor = actorInTrace("deliverer", caller.id);
+  const isFirst = await changeOrder(
+    deps,
+    ctx,
+    "orders.decline",
+    caller as Deliverer,
+    ({ order, nowMs }) => decline(order, caller.id, actor, nowMs),
+    (_, { transition }) => transition !== undefined,
+  );
+  if (isFirst) deps.offerCounts.declined++;
+  return {};
 }
 
 /**
  * Of several concurrent calls, one succeeds.
  * @throws ALREADY_ASSIGNED, HANDOVER_LOCKED, NOT_FOUND, COURIER_FULL, FORBIDDEN for a former deliverer
  */
-export function assignOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.assign">>): Promise<OrderView> {
+export async function assignOrder(
+  deps: OrdersDependencies,
+  ctx: Ctx<Params<"orders.assign">>,
+): Promise<OrderView> {
   const caller = callerOf(ctx, "deliverer");
   const actor = actorInTrace("deliverer", caller.id);
-  return changeOrder(
+  let wasOffered = false;
+  const view = await changeOrder(
     deps,
     ctx,
     ASSIGN_KEYS,
@@ -57,10 +90,13 @@ export function assignOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.as
       if (decision.next !== order && underWay >= ordersAtOnce) {
         throw fail("COURIER_FULL", `You deliver ${underWay} orders: ${ordersAtOnce} at once are allowed.`);
       }
+      wasOffered = order.offeredTo === caller.id;
       return decision;
     },
     (order) => viewFor(caller, viewOf(order), deps),
   );
+  if (wasOffered) deps.offerCounts.accepted++;
+  return view;
 }
 
 /** Releases an order into the pool. @throws NOT_FOUND if the caller is not its deliverer */

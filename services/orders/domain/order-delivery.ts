@@ -11,7 +11,7 @@ export const WRONG_PINS_MAX = 5;
 /**
  * Assigns the order to a deliverer.
  * @throws ALREADY_ASSIGNED if another deliverer was first, NOT_FOUND for an order outside the pool, HANDOVER_LOCKED if
- *   only an operator may assign it
+ *   only an operator may assign it, OFFERED_TO_ANOTHER while it is offered to another deliverer
  */
 export function assign(order: Order, delivererId: string, actor: Actor, nowMs: number): Decision {
   if (order.status === "delivering" && order.delivererId === delivererId) return unchanged(order);
@@ -21,6 +21,9 @@ export function assign(order: Order, delivererId: string, actor: Actor, nowMs: n
   if (actor.kind !== "admin" && isLocked(order)) {
     throw fail("HANDOVER_LOCKED", "An operator has to assign this order.");
   }
+  const isOffered = order.offerUntil !== undefined && Date.parse(order.offerUntil) > nowMs;
+  if (actor.kind !== "admin" && isOffered && order.offeredTo !== delivererId)
+    throw fail("OFFERED_TO_ANOTHER");
   return move(order, "assign", actor, nowMs, {
     delivererId,
     pickedUpAt: undefined,
@@ -47,6 +50,8 @@ export function release(order: Order, actor: Actor, nowMs: number, reason?: stri
     delivererId: undefined,
     readySince: isoTime(nowMs),
     pickedUpAt: undefined,
+    // The deliverer is not offered the order again.
+    offersTried: actor.kind === "deliverer" && order.delivererId ? [order.delivererId] : undefined,
     handoverFailures: failuresAfter(order, actor),
     reason,
   });

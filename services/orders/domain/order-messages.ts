@@ -46,6 +46,8 @@ export function orderMessage(
     rejection: order.rejection,
     readyAt: order.readyAt,
     pickedUpAt: order.pickedUpAt,
+    offeredTo: order.offeredTo,
+    offerUntil: order.offerUntil,
     // Before the partner is notified, the deadline is internal: it only raises an alert.
     deadlineAt: awaitsNotice(order) ? undefined : order.deadlineAt,
     acceptanceMinutes: partner.acceptanceMinutes,

@@ -50,6 +50,12 @@ export interface Order {
   /** When the partner promised `readyAt`, by the partner's clock. */
   readySaidAt?: string;
   readySince?: string;
+  /** The courier to whom the ready order is offered, until when, and all couriers who were offered it. */
+  offeredTo?: string;
+  offerUntil?: string;
+  offersTried?: string[];
+  /** When the ready order was opened to all couriers after the offers. */
+  pooledAt?: string;
   /** When the deliverer confirmed the pickup at the partner. */
   pickedUpAt?: string;
   /** When the order was delivered, cancelled or expired. */

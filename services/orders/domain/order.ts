@@ -72,6 +72,11 @@ export const moves = {
   },
   reject: { to: "cancelled", may: mayEnd("reject"), message: "order.rejected", refunds: "everything" },
   cancel: { to: "cancelled", may: mayEnd("cancel"), message: "order.cancelled", refunds: "everything" },
+  // The offers of a ready order, with ASSIGNMENT=offer. The state stays.
+  offer: { to: "ready", may: { platform: ["ready"] }, message: "order.offered" },
+  decline: { to: "ready", may: { deliverer: ["ready"] }, message: "order.offer_declined" },
+  expireOffer: { to: "ready", may: { platform: ["ready"] }, message: "order.offer_expired" },
+  openToPool: { to: "ready", may: { platform: ["ready"] }, message: "order.pooled" },
   assign: { to: "delivering", may: { deliverer: ["ready"], admin: ["ready"] }, message: "order.assigned" },
   /** The deliverer has the goods. The state stays; a deliverer can also deliver without this move. */
   pickUp: { to: "delivering", may: { deliverer: ["delivering"] }, message: "order.picked_up" },
@@ -184,12 +189,18 @@ export function move(
   const { to, may, message, refunds: owed }: Move = moves[name];
   const from = may[actor.kind];
   if (!from?.includes(order.status)) throw name === "cancel" ? notCancellable(order, from) : illegal(order);
+  // A move within a state keeps the deadline of the state.
+  const stays = to === order.status;
   const moved = omitUndefined({
     ...order,
     status: to,
     version: order.version + 1,
     reason,
-    alertedAt: undefined,
+    alertedAt: stays ? order.alertedAt : undefined,
+    offeredTo: undefined,
+    offerUntil: undefined,
+    offersTried: undefined,
+    pooledAt: undefined,
     lastMove: name,
     lastActor: actor.name,
     closedAt: isFinal(to) ? isoTime(nowMs) : undefined,
@@ -200,7 +211,7 @@ export function move(
   const { next, refunds } = allocateRefund(moved, owedMinor(moved, owed), reason ?? `order ${to}`, borneBy);
   return recordTransition(
     order,
-    omitUndefined({ ...next, deadlineAt: deadlineOf(next, nowMs) }),
+    omitUndefined({ ...next, deadlineAt: stays ? order.deadlineAt : deadlineOf(next, nowMs) }),
     message,
     actor,
     {

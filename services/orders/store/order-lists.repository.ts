@@ -112,10 +112,17 @@ const TO_PICKUP = distanceSql([":latitude", ":longitude"], ["o.pickup_latitude",
  * with a locked handover is not among them: it waits for an operator. The index finds the nearest pickups on a map; all
  * orders of the last pickup are read, so that the longest waiting one of them is not left out. The exact distance sorts the
  * page. Orders without the position of a pickup come last.
+ * @param offered whether orders are offered to couriers first: those that are not opened to the pool yet are left out
  */
-export async function poolOrders(db: Db, from: Position | undefined, limit: number): Promise<PoolRow[]> {
+export async function poolOrders(
+  db: Db,
+  from: Position | undefined,
+  limit: number,
+  { offered = false }: { offered?: boolean } = {},
+): Promise<PoolRow[]> {
+  const inPool = offered ? `${IN_POOL} AND o.pooled_at IS NOT NULL` : IN_POOL;
   if (!from) {
-    const sql = `${POOL_ENTRY("NULL::integer")} WHERE ${IN_POOL} ORDER BY o.ready_since, o.id LIMIT ?`;
+    const sql = `${POOL_ENTRY("NULL::integer")} WHERE ${inPool} ORDER BY o.ready_since, o.id LIMIT ?`;
     return rows<PoolRow>(db, sql, [limit]);
   }
   const { latitude, longitude } = from;
@@ -125,14 +132,21 @@ export async function poolOrders(db: Db, from: Position | undefined, limit: numb
     `${POOL_ENTRY(TO_PICKUP)}
      WHERE o.id IN (
        SELECT near.id FROM unnest(:longitudes::double precision[]) AS turn(longitude) CROSS JOIN LATERAL (
-         SELECT o.id FROM orders o WHERE ${IN_POOL} AND o.pickup_latitude IS NOT NULL
+         SELECT o.id FROM orders o WHERE ${inPool} AND o.pickup_latitude IS NOT NULL
          ORDER BY map_point(o.pickup_latitude, o.pickup_longitude) <-> map_point(:latitude, turn.longitude)
          FETCH FIRST :limit ROWS WITH TIES) AS near
        UNION ALL
-       (SELECT o.id FROM orders o WHERE ${IN_POOL} AND o.pickup_latitude IS NULL ORDER BY o.ready_since, o.id LIMIT :limit))
+       (SELECT o.id FROM orders o WHERE ${inPool} AND o.pickup_latitude IS NULL ORDER BY o.ready_since, o.id LIMIT :limit))
      ORDER BY distance_meters NULLS LAST, o.ready_since, o.id LIMIT :limit`,
     { latitude, longitude, longitudes: longitudesOf(longitude), limit },
   );
+}
+
+/** The order that is offered to a courier now. */
+export async function offersTo(db: Db, courierId: string): Promise<(PoolRow & { offerUntil: string })[]> {
+  const sql = `SELECT entry.*, f.offer_until FROM orders f JOIN LATERAL (${POOL_ENTRY("NULL::integer")} WHERE o.id = f.id) AS entry ON true
+    WHERE f.offered_to = ? AND f.offer_until > now()`;
+  return rows<PoolRow & { offerUntil: string }>(db, sql, [courierId]);
 }
 
 /** An order's history, the oldest first. */

@@ -63,7 +63,10 @@ export async function loadOrder(
 }
 
 /** The dependencies of `saveDecision`. */
-export type SaveDependencies = Pick<OrdersDependencies, "outbox" | "wakeRefunds" | "courierOrdersMax">;
+export type SaveDependencies = Pick<
+  OrdersDependencies,
+  "outbox" | "wakeRefunds" | "courierOrdersMax" | "offersOrders"
+>;
 
 /**
  * Saves a decision in the caller's transaction: state, history, refunds and messages.
@@ -79,7 +82,9 @@ export async function saveDecision(
   const { outbox, wakeRefunds } = deps;
   const { next, transition, refunds } = decision;
   if (next === before) return before;
-  const entersPool = next.status === "ready" && before.status !== "ready" && !leavesPool;
+  const isReady = next.status === "ready" && before.status !== "ready" && !leavesPool;
+  // With offers, an order enters the pool after them.
+  const entersPool = deps.offersOrders ? transition?.type === "order.pooled" : isReady;
   const messages = entersPool ? await withNearbyCouriers(deps, trx, before, decision) : decision.messages;
   const rows = transition ? outbox.rowsFor(trx.committed, messages) : "[]";
   if (!(await saveOrder(trx, before, decision, rows))) {
@@ -108,8 +113,10 @@ async function withNearbyCouriers(
   );
 }
 
-function isOrderMessage(message: NewMessage): message is NewMessage<"order.ready" | "order.released"> {
-  return message.type === "order.ready" || message.type === "order.released";
+function isOrderMessage(
+  message: NewMessage,
+): message is NewMessage<"order.ready" | "order.released" | "order.pooled"> {
+  return ["order.ready", "order.released", "order.pooled"].includes(message.type);
 }
 
 /**

@@ -27,6 +27,7 @@ export const urgency = {
   "order.ready:deliverer": "now",
   "courier.near:partner": "now",
   "courier.near:customer": "now",
+  "order.offered:deliverer": "now",
   "order.delayed:customer": "later",
   "order.delayed:deliverer": "now",
   "order.assigned:customer": "now",

@@ -57,6 +57,10 @@ export const de: Language = {
       title: "Ihre Bestellung ist unterwegs",
       body: `{{deliverer|Ein Kurier}} bringt Ihre Bestellung von {{partner}}. Nennen Sie Ihre PIN erst an der Tür.${number}`,
     },
+    "order.offered:deliverer": {
+      title: "Eine Bestellung für Sie",
+      body: `Abholen bei {{partner}}, {{pickup}}. Bringen nach {{destination}}. Nehmen Sie sie jetzt an, oder lehnen Sie sie ab.${number}`,
+    },
     "order.assigned:deliverer": {
       title: "Die Lieferung gehört Ihnen",
       body: `Abholen bei {{partner}}, {{pickup}}. Bringen nach {{destination}}.${number}`,

@@ -57,6 +57,10 @@ export const en: Language = {
       title: "Your order is on its way",
       body: `{{deliverer|A courier}} brings your order from {{partner}}. Tell your PIN only at the door.${number}`,
     },
+    "order.offered:deliverer": {
+      title: "An order for you",
+      body: `Collect at {{partner}}, {{pickup}}. Deliver to {{destination}}. Take or decline it now.${number}`,
+    },
     "order.assigned:deliverer": {
       title: "The delivery is yours",
       body: `Collect at {{partner}}, {{pickup}}. Deliver to {{destination}}.${number}`,

@@ -107,6 +107,7 @@ export const placeholdersByEvent: Readonly<Record<TemplateEvent, readonly Placeh
   "order.delayed:customer": [...toCustomer, readyIn, reason],
   "order.delayed:deliverer": [...toDeliverer, readyIn],
   "order.assigned:customer": [...toCustomer, deliverer],
+  "order.offered:deliverer": toDeliverer,
   "order.assigned:deliverer": toDeliverer,
   "order.assigned:partner": [...toStaff, deliverer],
   "order.released:customer": toCustomer,
