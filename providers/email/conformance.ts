@@ -129,7 +129,7 @@ export function mailerConformance(start: () => Promise<MailHarness>): void {
     });
   });
 
-  it("send, when no answer comes after the text, is unclear at its timeout", async () => {
+  it("send, without an answer after the text, is unclear at its timeout", async () => {
     const startedMs = performance.now();
     expect(await harness.mailer.send(await mail("hanging"), HANGING_TIMEOUT_MS)).toMatchObject({
       outcome: "unclear",

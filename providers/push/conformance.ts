@@ -73,7 +73,7 @@ export function pushConformance(start: () => Promise<PushHarness>): void {
     expect(await harness.provider.send(push("broken"))).toMatchObject({ outcome: "unclear" });
   });
 
-  it("send, when no answer comes, answers unclear at its timeout", async () => {
+  it("send, without an answer, answers unclear at its timeout", async () => {
     const startedMs = performance.now();
     const one = push("hanging", { timeoutMs: HANGING_TIMEOUT_MS });
     expect(await harness.provider.send(one)).toMatchObject({ outcome: "unclear" });

@@ -114,7 +114,7 @@ describe("calls between the cluster's processes", () => {
     }
   });
 
-  it("come from both gateways and reach both replicas of orders", async () => {
+  it("are sent by both gateways and reach both replicas of orders", async () => {
     await eventually(async () => {
       await api.ok("GET /orders?limit=1", { token: me.token });
       const calls = crossings(collector.spans);

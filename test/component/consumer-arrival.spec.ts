@@ -62,7 +62,7 @@ describe("messages on arrival", () => {
     await stop();
   });
 
-  it("that come when the time on arrival is over, are stored for the workers", async () => {
+  it("that arrive after the time limit on arrival, are stored for the workers", async () => {
     const { accept, stop } = await accepting(entering, { ...PATIENT, arrivalMs: 0 });
     const messages = many(70);
     await accept(messages);
@@ -115,7 +115,7 @@ describe("messages on arrival", () => {
     await stop();
   });
 
-  it("that need a row which another transaction has locked, do not hold up the bus", async () => {
+  it("that need a row which another transaction has locked, do not delay the bus", async () => {
     const { accept, stop } = await accepting(
       {
         "user.deleted": {
@@ -167,7 +167,7 @@ describe("messages on arrival", () => {
     await stop();
   });
 
-  it("with an idempotent effect outside, are done when the bus's call returns; a failure comes again", async () => {
+  it("with an idempotent effect outside, are done when the bus's call returns; a failed one is delivered again", async () => {
     const bad = newId();
     const seen: string[] = [];
     let fails = true;

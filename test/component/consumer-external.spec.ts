@@ -177,7 +177,7 @@ describe("a consumer's external handler", () => {
     await broker.stop();
   });
 
-  it("that hangs on every slot, holds up no effect in the database", async () => {
+  it("that hangs on every slot, delays no effect in the database", async () => {
     const { broker } = await receiver(
       {
         ...entering,

@@ -27,7 +27,7 @@ describe("a consumer's handler in a transaction", () => {
     await broker.stop();
   });
 
-  it("of a message that comes again and again, has its effect once", async () => {
+  it("of a message that is delivered repeatedly, has its effect once", async () => {
     const { broker } = await receiver(entering);
     const message = incoming(userDeleted());
     await Promise.all([publish(message, message), publish(message), publish(message)]);
@@ -39,7 +39,7 @@ describe("a consumer's handler in a transaction", () => {
     await broker.stop();
   });
 
-  it("that fails, leaves no effect, comes again and is dead after five deliveries with its error", async () => {
+  it("that fails, leaves no effect, is delivered again and is dead after five deliveries with its error", async () => {
     let deliveries = 0;
     const { broker, con } = await receiver({
       "user.deleted": {

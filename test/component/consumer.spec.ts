@@ -117,7 +117,7 @@ describe("an inbox", () => {
     await Promise.all(replicas.map(({ broker }) => broker.stop()));
   });
 
-  it("with more than it claims at once, claims again as it goes on, without a sweep", async () => {
+  it("with more messages than one claim, claims again as soon as places are free, without a sweep", async () => {
     const { broker } = await receiver(entering, { sweepMs: 1_000_000, inTransactionClaims: 4 });
     const messages = many(40);
     await publish(...messages);

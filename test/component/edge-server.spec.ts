@@ -124,7 +124,7 @@ describe("edge server", () => {
     },
   );
 
-  it("whose client resets the connection in the middle of a request, goes on for others", async () => {
+  it("whose client resets the connection during a request, continues for others", async () => {
     const port = await listen((req, res) => req.on("end", () => res.end("served")).resume());
     const { socket } = talk(port, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1");
     await once(socket, "connect");

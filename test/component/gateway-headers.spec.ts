@@ -85,7 +85,7 @@ describe("the security headers for browsers", () => {
     expect(head.headers).not.toHaveProperty("server");
   });
 
-  it("come with the length of an answer that has a body", async () => {
+  it("contain the length of an answer with a body", async () => {
     for (const path of [orders, "/nothing"]) {
       const { headers } = headOf(await rawHead(lines(`GET ${path} HTTP/1.1`, signed())));
       expect(Number(headers["content-length"])).toBeGreaterThan(0);

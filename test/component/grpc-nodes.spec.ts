@@ -52,7 +52,7 @@ function isOpen(address: string): Promise<boolean> {
   });
 }
 
-describe("nodes that come and go", () => {
+describe("nodes that join and leave", () => {
   concurrently("two servers share the calls, and each answers its own", async (nodes) => {
     const [first, second, { broker }] = await Promise.all([
       nodes.server({ nodeID: "first" }),

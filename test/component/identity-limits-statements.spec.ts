@@ -17,7 +17,7 @@ const statements = statementDatabase("identity", 4);
 const { still } = statements;
 
 describe("the lock of an address", () => {
-  it("that another one holds, is asked for some forty times in a second, and then refused", async () => {
+  it("held by another request, is tried about forty times in a second, and then refused", async () => {
     await limits.countUse(
       statements.db,
       { scope: limits.ADDRESS_LOCK_SCOPE, max: 1, windowSeconds: 30 },

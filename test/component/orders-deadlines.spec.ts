@@ -43,7 +43,7 @@ async function inMovedTime<T>(db: Database, work: (trx: Transaction) => Promise<
 }
 
 describe("the sweep of deadlines", () => {
-  it("of an order that fails and is due no more by then, goes on with the others", async () => {
+  it("of an order that fails and is no longer due, continues with the others", async () => {
     const { db } = bench.db;
     const tried: number[] = [];
     const postgres = {

@@ -50,7 +50,7 @@ describe("a request to another node without an answer", () => {
     await eventually(() => expect(pendingRequests.size).toBe(0));
   });
 
-  it("ends with the same error when the broker's own timeout comes later, as after a pause of the process", async () => {
+  it("ends with the same error when the broker's own timeout is later, as after a pause of the process", async () => {
     const { remoteAction } = remoteTimeout() as unknown as {
       remoteAction: (next: () => Promise<unknown>) => (ctx: Pick<Context, "options">) => Promise<unknown>;
     };

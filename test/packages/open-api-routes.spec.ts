@@ -217,7 +217,7 @@ describe("the OpenAPI mixin", () => {
     expect(stream?.requestBody?.content["application/octet-stream"]?.schema).toEqual(bytes);
   });
 
-  it("follows services that come and go", async () => {
+  it("follows services that are added and removed", async () => {
     expect(await operation("get", "/v1/auto/authors/list")).toBeUndefined();
     const service = broker.createService({
       name: "authors",

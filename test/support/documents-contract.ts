@@ -58,7 +58,7 @@ export function documentsContract(
       ]);
     });
 
-    it("inserted together, come in although some of them are known", async () => {
+    it("inserted together, are stored although some of them are known", async () => {
       await events.insert({ _id: "m2", orderId: "o1", version: 2 });
       await events.insert(
         ...[1, 2, 3].map((version) => ({ _id: `m${version}`, orderId: "o1", version, note: "second" })),
@@ -110,7 +110,7 @@ export function documentsContract(
       expect(await events.count()).toBe(1);
     });
 
-    it("come back as they went in: ids as strings, absent fields absent, nested ones in their order", async () => {
+    it("are read as they were written: ids as strings, absent fields absent, nested ones in their order", async () => {
       const id = "0123456789abcdef01234567"; // what an ObjectId looks like
       const lines = [
         { title: "Brot 🥖", quantity: 2 },
@@ -158,7 +158,7 @@ export function documentsContract(
       expect(await byVersion()).toEqual(right);
     });
 
-    it("that were deleted in the truth between its reading and the writing, do not come back", async () => {
+    it("of rows that were deleted between the read and the write, are not inserted again", async () => {
       const person: Event[] = [{ _id: "m1", orderId: "o1", version: 1 }];
       const truth = {
         of: async (found: readonly Event[]) =>

@@ -57,7 +57,7 @@ describe("an alert", () => {
     expect(alertAudience(kind)).toEqual(roles);
   });
 
-  it("of every kind, stands with its severity and concern in the page", () => {
+  it("of every kind, is in the page with its severity and concern", () => {
     const page = readFileSync("docs/operating.md", "utf8");
     const documented = [...page.matchAll(/^\| (critical|warning) \| (\w+) \| (.+?) \|$/gm)].flatMap(
       ([, severity, concern, kinds = ""]) =>

@@ -103,7 +103,7 @@ describe("the reminder of a paid order", () => {
     expect(halfWayMs(untilMs + 1, untilMs)).toBe(untilMs + 1);
   });
 
-  it("without a setting, and after a long outage, counts ten minutes from when the message came", () => {
+  it("without a setting, and after a long outage, counts ten minutes from the arrival of the message", () => {
     const nowMs = paidAtMs + 180 * MINUTE_MS;
     expect(acceptUntilMs({}, paidAtMs, nowMs)).toBe(nowMs + 10 * MINUTE_MS);
   });

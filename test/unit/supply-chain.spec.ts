@@ -141,7 +141,7 @@ describe("images", () => {
     expect(sandbox.sandbox.build.args).toEqual({ NODE_IMAGE: standIns.node?.image });
   });
 
-  it("get the registry's digest by the command of docs/deploying.md, also where another digest stands", () => {
+  it("get the registry's digest by the command of docs/deploying.md, also in place of another digest", () => {
     const [, command = ""] = /```sh\n(grep -rhoE[^`]*)```/.exec(text("docs/deploying.md")) ?? [];
     const folder = mkdtempSync(join(tmpdir(), "waybill-digests-"));
     try {
