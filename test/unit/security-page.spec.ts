@@ -1,6 +1,12 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "@jest/globals";
+import type { Allowance } from "../../services/identity/store/limits.repository.ts";
+import {
+  PASSWORD_TRIES,
+  PASSWORD_TRIES_PER_ADDRESS,
+  PASSWORD_TRIES_PER_CLIENT,
+} from "../../services/identity/use-cases/limits.ts";
 import { titlesIn } from "../support/titles.ts";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -40,6 +46,14 @@ describe("docs/security.md", () => {
       expect(cells).toHaveLength(3);
       expect(cells[2]).toMatch(/`test\/[\w/.-]+\.spec\.ts`/);
     }
+  });
+
+  it("states the limits of wrong passwords that the code has", () => {
+    const inWords = ({ max, windowSeconds }: Allowance, noun = "") =>
+      `${max} ${noun}in ${windowSeconds / 60} minutes`;
+    expect(page).toContain(`${inWords(PASSWORD_TRIES, "wrong passwords ")} for an address from one client`);
+    expect(page).toContain(`${inWords(PASSWORD_TRIES_PER_ADDRESS)} from all clients`);
+    expect(page).toContain(`${inWords(PASSWORD_TRIES_PER_CLIENT, "wrong passwords ")} from one client`);
   });
 
   it("names every secret that an operator can replace", () => {
