@@ -24,6 +24,7 @@ import { createTemplate, listTemplates, type TemplateDeps, updateTemplate } from
 import { listHistory, notificationDocuments } from "./projections/history.ts";
 import { countDeferred } from "./store/deferred.repository.ts";
 import { devicesOf } from "./store/devices.repository.ts";
+import { countOverdueReminders } from "./store/reminders.repository.ts";
 import { templateOverrides } from "./use-cases/template-overrides.ts";
 import { queueDue } from "./workers/deferred.ts";
 import { PUSH_BREAKER, PUSH_CONCURRENCY } from "./workers/delivery.ts";
@@ -34,6 +35,8 @@ import type { SendingDeps } from "./workers/sending.ts";
 
 /** Maximum delay between the end of a user's quiet hours, or the time of a reminder, and the sending. */
 const DUE_SWEEP_MS = 5_000;
+/** A reminder that is late by more than this is not sent by any replica. */
+const REMINDER_LATE_MS = 60_000;
 
 export interface NotificationsDeps {
   config: Settings;
@@ -103,6 +106,11 @@ export function notificationsService(options: NotificationsDeps): ServiceSchema 
       notifications_deferred: {
         about: "Notifications that wait for the end of the recipient's quiet hours.",
         read: () => countDeferred(db.db),
+      },
+      notifications_reminders_overdue: {
+        about:
+          "Paid orders whose reminder to the partner's staff is more than a minute late: the sweep does not run.",
+        read: () => countOverdueReminders(db.db, REMINDER_LATE_MS),
       },
       push_attempts_total: {
         about: "Push attempts, by provider and outcome.",

@@ -2,7 +2,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Params } from "../../contracts/actions.ts";
 import { alert } from "../../contracts/alerts.ts";
 import { newId } from "../../lib/ids.ts";
+import { affected, type Db } from "../../lib/sql/database.ts";
 import { markDueQueued } from "../../services/notifications/store/deferred.repository.ts";
+import { countOverdueReminders } from "../../services/notifications/store/reminders.repository.ts";
 import { eventually } from "../support/eventually.ts";
 import { whileLocked } from "../support/locks.ts";
 import {
@@ -439,6 +441,25 @@ describe("a paid order", () => {
       }
     },
   );
+
+  it("with a reminder that no replica has sent for a minute, is counted", async () => {
+    const order = partnerOrder(newId());
+    await platform.rows("INSERT INTO known_orders (order_id, version, customer_id) VALUES (?, 2, ?)", [
+      order.orderId,
+      customer.id,
+    ]);
+    const setTime = (trx: Db, at: string) =>
+      affected(trx, `UPDATE known_orders SET remind_at = ${at} WHERE order_id = ?`, [order.orderId]);
+    // Repeated while the sweep still takes reminders of other tests. It does not see this one before it is gone.
+    await eventually(() =>
+      platform.db.transaction(async (trx) => {
+        await setTime(trx, "now() - interval '2 minutes'");
+        const counts = [await countOverdueReminders(trx, 60_000), await countOverdueReminders(trx, 180_000)];
+        await setTime(trx, "NULL");
+        expect(counts).toEqual([1, 0]);
+      }),
+    );
+  });
 
   it("accepted while its reminder is under way, is not repeated", async () => {
     const partnerId = newId();

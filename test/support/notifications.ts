@@ -137,6 +137,7 @@ export async function startNotifications(
   return {
     config,
     database,
+    db,
     broker,
     oneSignal,
     oneSignalSettings,

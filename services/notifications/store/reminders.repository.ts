@@ -1,6 +1,8 @@
 import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
 import type { Reminder } from "./notifications.repository.ts";
 
+const COUNT_MAX = 1_000;
+
 export interface DueReminder {
   orderId: string;
   version: number;
@@ -47,4 +49,16 @@ export async function endReminder(
     { orderId, version, step, at: next?.at ?? null, next: next?.step ?? null },
   );
   return count === 1;
+}
+
+/** The number of orders that have waited for their reminder longer than `overdueMs`, counted up to 1,000. */
+export async function countOverdueReminders(db: Db, overdueMs: number): Promise<number> {
+  const counted = await row<{ count: number }>(
+    db,
+    `SELECT count(*) AS count FROM (
+       SELECT 1 FROM known_orders WHERE remind_at < now() - ? * interval '1 millisecond'
+       LIMIT ${COUNT_MAX}) AS overdue`,
+    [overdueMs],
+  );
+  return counted?.count ?? 0;
 }
