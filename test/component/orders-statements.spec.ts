@@ -2,15 +2,21 @@ import { beforeAll, describe, expect, it, jest } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { type Db, rows } from "../../lib/sql/database.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { banks } from "../../services/orders/actions/banks.ts";
 import { confirm } from "../../services/orders/domain/order-customer.ts";
 import type { Actor, Order } from "../../services/orders/domain/order-model.ts";
-import { admissionOf, savePositions } from "../../services/orders/store/couriers.repository.ts";
+import {
+  admissionOf,
+  endSilentDuties,
+  savePositions,
+} from "../../services/orders/store/couriers.repository.ts";
 import * as erasure from "../../services/orders/store/erasure.repository.ts";
 import * as former from "../../services/orders/store/former-deliverers.repository.ts";
 import { findOrder, insertOrder } from "../../services/orders/store/orders.repository.ts";
 import { endRefund, insertRefunds, refundsOf } from "../../services/orders/store/payments.repository.ts";
 import { saveDecision } from "../../services/orders/store/unit-of-work.ts";
 import { shownOrderReader } from "../../services/orders/use-cases/shown-orders.ts";
+import { endForgottenDuties } from "../../services/orders/workers/duties.ts";
 import { sampleQuote } from "../support/orders.ts";
 import { statementsOf } from "../support/statements.ts";
 import { at, statementDatabase } from "../support/still-transaction.ts";
@@ -407,5 +413,53 @@ describe("a position", () => {
       expect([await save(mine), await save(foreign), await save(waiting)]).toEqual([1, 0, 0]);
       expect(await rows(trx, "SELECT order_id FROM order_positions")).toEqual([{ orderId: mine.id }]);
     });
+  });
+});
+
+describe("a courier's duty", () => {
+  it("ends after four hours of silence, a hundred with each statement until none is left", async () => {
+    const { db } = statements;
+    const insert = (count: number, silent: string) =>
+      rows(
+        db,
+        `INSERT INTO couriers (id, on_duty_since, heard_at)
+         SELECT gen_random_uuid(), now(), now() - ?::interval FROM generate_series(1, ?)`,
+        [silent, count],
+      );
+    await insert(101, "4 hours 1 second");
+    await insert(1, "3 hours 59 minutes");
+    const longest = newId();
+    await rows(
+      db,
+      "INSERT INTO couriers (id, on_duty_since, heard_at) VALUES (?, now(), now() - interval '5 hours')",
+      [longest],
+    );
+    expect(await endSilentDuties(db, 4 * 3_600_000, 1)).toEqual([longest]);
+    // A loop that does not end by itself ends here.
+    const stopping = AbortSignal.timeout(5_000);
+    const sent = await statementsOf(/^UPDATE couriers/, () =>
+      endForgottenDuties({ postgres: { db } as unknown as Postgres }, stopping),
+    );
+    expect(sent).toHaveLength(2);
+    expect(await rows(db, "SELECT FROM couriers WHERE on_duty_since IS NOT NULL")).toHaveLength(1);
+  });
+});
+
+describe("a bank that another process changes", () => {
+  it("is used as it is now after two seconds at most", async () => {
+    const { db } = statements;
+    const registered = banks({ postgres: { db } as unknown as Postgres, keys: { secret: "s".repeat(32) } });
+    const title = async () => (await registered.find(bankId))?.title;
+    let aheadMs = 0;
+    const now = performance.now.bind(performance);
+    const clock = jest.spyOn(performance, "now").mockImplementation(() => now() + aheadMs);
+    try {
+      expect(await title()).toBe("Bank");
+      await db.query("UPDATE banks SET title = 'Other', version = version + 1 WHERE id = ?", [bankId]);
+      aheadMs = 2_000;
+      expect(await title()).toBe("Other");
+    } finally {
+      clock.mockRestore();
+    }
   });
 });

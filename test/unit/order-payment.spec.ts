@@ -10,6 +10,7 @@ import {
   refundCustomer,
   retryFailedRefund,
 } from "../../services/orders/domain/order-payment.ts";
+import { withPaymentStatus } from "../../services/orders/domain/order-refund.ts";
 import { sampleQuote } from "../support/orders.ts";
 
 const NOW_MS = Date.parse("2026-03-01T12:00:00.000Z");
@@ -24,6 +25,10 @@ function pending(): Order {
 }
 const pay = (order: Order, amountMinor: number, paymentId: string = newId()) =>
   applyPayment(order, { bankId, eventId: newId(), paymentId, amount: euro(amountMinor) }, bank, NOW_MS);
+
+it("an order that has received nothing, is unpaid", () => {
+  expect(withPaymentStatus(pending()).paymentStatus).toBe("unpaid");
+});
 
 describe("receive", () => {
   it.each([
