@@ -30,7 +30,7 @@ describe("audience", () => {
     const told = Object.keys(audience).flatMap((type) =>
       addresseesOf(
         type as OrderMessageType,
-        sampleOrder({ delivererId: "d", formerDelivererId: "e", nearbyDelivererIds: ["f"] }),
+        sampleOrder({ delivererId: "d", formerDelivererId: "e", nearbyDelivererIds: ["f"], offeredTo: "g" }),
         ["s"],
       ).map(({ event }) => event),
     );
