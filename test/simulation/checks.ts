@@ -25,6 +25,8 @@ type Version = Pick<Order, "version" | "status"> & { delivererId?: string };
 /** Invariants after every commit. Those of the final state are in rest.ts. */
 export class Checks {
   readonly #world: World;
+  /** The order that is offered to each courier. */
+  readonly #offeredOrders = new Map<string, string>();
   /** Every committed version of every order. */
   readonly history = new Map<string, Version[]>();
   readonly effects = new Map<string, number>();
@@ -70,6 +72,7 @@ export class Checks {
     known.push({ version, status, ...(delivererId && { delivererId }) });
     this.#world.say(`${name} is ${status}, version ${version}`);
     this.#acceptance(before, after);
+    this.#offer(before, after);
     // One commit may make two moves (an operator's reassignment); each is in the history.
     if (before && version <= before.version)
       this.#world.violated(`${name}: version ${before.version} to ${version}`);
@@ -104,6 +107,18 @@ export class Checks {
   #notice({ type, subject, data }: Message): void {
     if (type !== "partner.notified") return;
     if ((data as MessageData<"partner.notified">).outcome !== "held_up") this.#notified.add(subject);
+  }
+
+  /** A courier has one offer at a time, only ready orders are offered, and no courier gets one order twice. */
+  #offer(before: OrderRecord | undefined, { id, status, offeredTo, offersTried = [] }: OrderRecord): void {
+    if (before?.offeredTo && before.offeredTo !== offeredTo) this.#offeredOrders.delete(before.offeredTo);
+    if (new Set(offersTried).size !== offersTried.length)
+      this.#world.violated(`order ${id} was offered twice`);
+    if (!offeredTo) return;
+    const other = this.#offeredOrders.get(offeredTo);
+    if (other && other !== id) this.#world.violated(`${offeredTo} has the offers of ${other} and ${id}`);
+    if (status !== "ready") this.#world.violated(`order ${id} is offered and ${status}`);
+    this.#offeredOrders.set(offeredTo, id);
   }
 
   /** A deadline may end a paid order only after its partner was notified and had its time. */

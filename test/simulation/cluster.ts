@@ -20,6 +20,7 @@ import { applyPartnerCallback } from "../../services/orders/actions/partner-call
 import { receivePayment } from "../../services/orders/actions/payment-callback.ts";
 import type { OrdersDependencies } from "../../services/orders/dependencies.ts";
 import { applyDeadlines } from "../../services/orders/workers/deadlines.ts";
+import { makeOffers } from "../../services/orders/workers/offers.ts";
 import { noticeHandlers } from "../../services/orders/workers/partner-notice-events.ts";
 import { reconcilePayments, reconciliationCounts } from "../../services/orders/workers/reconciliation.ts";
 import { processRefunds } from "../../services/orders/workers/refunds.ts";
@@ -83,6 +84,8 @@ export class Cluster {
   readonly machines = new Set<Machine>();
   /** Pushes as the outside saw them, by message. */
   readonly pushed = new Map<string, number>();
+  /** The platform of half of the seeds has ASSIGNMENT=offer. */
+  readonly #offersOrders: boolean;
   /** Requests from outside that have no answer yet. */
   unanswered = 0;
 
@@ -92,6 +95,7 @@ export class Cluster {
     this.stream = new Stream(world, GROUPS);
     this.bank = new SimulatedBank(world, report);
     this.checks = new Checks(world);
+    this.#offersOrders = world.seed % 2 === 0;
     const server = (kind: Kind) => new Server(world, kind, (changes) => this.checks.committed(kind, changes));
     this.servers = {
       orders: server("orders"),
@@ -132,7 +136,7 @@ export class Cluster {
       checkouts: checkoutGate(base.clock),
       orderConnections: keyedLimit({ atOnce: 2, waitMs: 300 }),
       deliveryTokens: HANDOVER,
-      offersOrders: false,
+      offersOrders: this.#offersOrders,
       offerMs: 30_000,
       offerCounts: { accepted: 0, declined: 0, expired: 0, pooled: 0 },
       courierOrdersMax: 1_000,
@@ -162,6 +166,8 @@ export class Cluster {
       }),
     );
     run(out.mixin);
+    const offers = (stopping: AbortSignal) => makeOffers(deps, logger, stopping);
+    if (deps.offersOrders) run(timer({ name: "offers", intervalMs: JOBS_MS, run: offers }).mixin);
     run(refunds.mixin);
     const counts = reconciliationCounts();
     const reconcile = (stopping: AbortSignal) => reconcilePayments(deps, logger, counts, stopping);
@@ -185,6 +191,7 @@ export class Cluster {
       "orders.assign": (ctx) => deliveries.assignOrder(deps, ctx),
       "orders.release": (ctx) => deliveries.releaseOrder(deps, ctx),
       "orders.deliver": (ctx) => deliveries.deliverOrder(deps, ctx),
+      "orders.decline": (ctx) => deliveries.declineOrder(deps, ctx),
       "orders.pickUp": (ctx) => deliveries.pickUpOrder(deps, ctx),
       "orders.fail": (ctx) => deliveries.failOrder(deps, ctx),
     });

@@ -8,6 +8,7 @@ const stores = [
   ["services/orders/store/orders.repository.ts", "orders.ts"],
   ["services/orders/store/deadlines.repository.ts", "deadlines.ts"],
   ["services/orders/store/couriers.repository.ts", "couriers.ts"],
+  ["services/orders/store/offers.repository.ts", "offers.ts"],
   ["services/orders/store/payments.repository.ts", "payments.ts"],
   ["services/orders/store/reconciliation.repository.ts", "reconciliation.ts"],
   ["services/partners/store/reservations.repository.ts", "reservations.ts"],

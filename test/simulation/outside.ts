@@ -29,6 +29,7 @@ export class Outside {
     this.#cluster = cluster;
     this.#world = cluster.world;
     openShop(cluster, this.#partnerId);
+    for (const id of this.#couriers) cluster.servers.orders.table("couriers").set(id, { id });
   }
 
   /** Runs random external actions until the faults end. */
@@ -207,6 +208,12 @@ export class Outside {
     if (ready.length > 0) {
       const { id } = random.pick(ready);
       for (const courier of this.#couriers) this.#later([0, 50], () => this.#assigns(id, courier));
+    }
+    const [offered] = ready.filter(({ offeredTo }) => offeredTo !== undefined);
+    if (offered && random.chance(0.4)) {
+      const caller: Caller = { id: offered.offeredTo as string, role: "deliverer", sessionId: "s" };
+      const params = { orderId: offered.id };
+      this.#later([0, 2_000], () => this.#insist("orders.decline", { params, caller }));
     }
     const carried = orders.filter(({ status }) => status === "delivering");
     if (carried.length === 0) return;
