@@ -218,6 +218,8 @@ describe("a courier's duty", () => {
       ...{ id: who.id, onDuty: false, ordersAtOnce: 2, underWay: 2 },
       name: "Carl Courier",
     });
+    const all = await shop.as(shop.admin, "orders.couriers", {});
+    expect(all.items.length).toBeGreaterThan(0);
     await shop.as(shop.admin, "orders.setCourierCapacity", { courierId: who.id });
     expect(await shop.as(who, "orders.duty", {})).toMatchObject({ ordersAtOnce: 20 });
     expect(await shop.told(who.id, "audit.recorded")).toHaveLength(2);
