@@ -19,7 +19,7 @@ import { callCredential } from "./credential.ts";
 import { asValidationError } from "./errors.ts";
 import { decodeBatch, type Frame, frameWriter } from "./frame-writer.ts";
 import { toMetadata } from "./metadata.ts";
-import type { BridgeSettings } from "./options.ts";
+import type { BridgeSettings, LocalCall } from "./options.ts";
 import type { Method } from "./proto-catalogue.ts";
 import { type RpcStatus, toError } from "./rpc-status.ts";
 import type { GrpcLocals } from "./schema.ts";
@@ -43,7 +43,12 @@ export interface BridgeClient {
   close(): void;
 }
 
-export function bridgeClient(broker: ServiceBroker, settings: BridgeSettings): BridgeClient {
+/** @param local calls to the server of this process, which need no connection, by its addresses */
+export function bridgeClient(
+  broker: ServiceBroker,
+  settings: BridgeSettings,
+  local: ReadonlyMap<string, LocalCall>,
+): BridgeClient {
   const { errors, names, meta, maxCallMs } = settings;
   const streams = peerStreams({
     ...settings,
@@ -109,7 +114,11 @@ export function bridgeClient(broker: ServiceBroker, settings: BridgeSettings): B
       }
       const timeoutMs = Math.max(1, (ctx.options.timeout || maxCallMs) - DEADLINE_LEAD_MS);
       const call = { path: method.path, metadata: toMetadata(ctx, names, meta), request, timeoutMs };
-      const response = await streams.call(nodeID, address, call).catch((status: RpcStatus) => {
+      const within = local.get(address);
+      const response = await (within
+        ? callWithin(within, broker.nodeID, call)
+        : streams.call(nodeID, address, call)
+      ).catch((status: RpcStatus) => {
         throw errorOf(method, nodeID, status);
       });
       return decode(method, response);
@@ -117,6 +126,27 @@ export function bridgeClient(broker: ServiceBroker, settings: BridgeSettings): B
     reconnect: streams.reconnect,
     close: streams.close,
   };
+}
+
+/** Calls a broker of this process. @returns the bytes of the response @throws RpcStatus */
+function callWithin(
+  local: LocalCall,
+  node: string,
+  { path, metadata, request, timeoutMs }: Call,
+): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    let cancel = () => {};
+    const timer = setTimeout(() => {
+      cancel();
+      reject(SLOW_HANDLER);
+    }, timeoutMs);
+    const serverMs = Math.max(1, timeoutMs - SERVER_LEAD_MS);
+    cancel = local(node, { path, timeoutMs: serverMs, metadata, request }, (result) => {
+      clearTimeout(timer);
+      if (Buffer.isBuffer(result)) resolve(result);
+      else reject(result);
+    });
+  });
 }
 
 /** The other node's broker noticed a moment earlier that its handler takes too long. */

@@ -77,7 +77,7 @@ export function grpcBridge(options: BridgeOptions): Middleware {
     name: "grpcBridge",
     created(broker) {
       owners.add(broker);
-      client = bridgeClient(broker, settings);
+      client = bridgeClient(broker, settings, listener.local);
       // Added last, this middleware is the first whose `stopping` runs, before the broker waits for running calls.
       addLastMiddleware(broker, {
         name: "grpcBridgeStop",

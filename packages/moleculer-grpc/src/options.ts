@@ -1,7 +1,9 @@
 import type { Service, ServiceBroker } from "moleculer";
 import { type BridgeErrors, defaultErrors } from "./errors.ts";
+import type { CallFrame } from "./frame-writer.ts";
 import { type MetaCodec, metaFields } from "./metadata.ts";
 import type { Method, ProtoCatalogue } from "./proto-catalogue.ts";
+import type { RpcStatus } from "./rpc-status.ts";
 import { type TlsIdentity, type TlsOptions, tlsIdentity } from "./tls.ts";
 import { DEFAULT_PREFIX, type WireNames, wireNames } from "./wire-names.ts";
 
@@ -89,10 +91,24 @@ export interface BridgeServer {
   close(graceMs: number): Promise<void>;
 }
 
+/**
+ * A call from a broker of this process, without a connection: with the same limits, codec and context.
+ * @param peer the id of the caller's node
+ * @param respond receives the bytes of the response or the status of a failed call, once
+ * @returns cancels the call, after which `respond` is not called
+ */
+export type LocalCall = (
+  peer: string,
+  call: CallFrame,
+  respond: (result: Buffer | RpcStatus) => void,
+) => () => void;
+
 /** One gRPC server for several brokers of a process, which share its port. */
 export interface SharedServer {
   /** Adds a gRPC service to reflection; to be called before the first broker starts. */
   announce(service: string): void;
+  /** Calls from brokers of this process, by the addresses of this server. Empty while it is not open. */
+  readonly local: ReadonlyMap<string, LocalCall>;
   /** Adds a broker with these gRPC services. The server closes with the last broker. */
   join(
     broker: ServiceBroker,

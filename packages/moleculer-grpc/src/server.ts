@@ -1,3 +1,4 @@
+import { AsyncResource } from "node:async_hooks";
 import {
   type handleUnaryCall,
   type Metadata,
@@ -14,7 +15,7 @@ import { asValidationError } from "./errors.ts";
 import { type CallFrame, decodeBatch, type Frame, frameWriter } from "./frame-writer.ts";
 import { type ContextParts, fromCallMetadata, fromGrpcMetadata } from "./metadata.ts";
 import { createContext } from "./moleculer-internals.ts";
-import type { BridgeSettings } from "./options.ts";
+import type { BridgeSettings, LocalCall } from "./options.ts";
 import type { Method } from "./proto-catalogue.ts";
 import { isBrokerError, type RpcStatus, toRpcStatus, withTrailer } from "./rpc-status.ts";
 import type { GrpcLocals } from "./schema.ts";
@@ -50,6 +51,7 @@ type Stream = ServerDuplexStream<Buffer, Buffer>;
 /** The server half of all peer streams to this node. */
 export interface PeerStreamServer {
   handle(stream: Stream): void;
+  call: LocalCall;
   /** Accepts no more calls; each stream ends after its running calls. */
   drain(): void;
 }
@@ -64,6 +66,7 @@ export function peerStreamServer(
   /** Created once: it is attached to every call and rarely thrown. */
   const cancelled = errors.create("DEADLINE_EXCEEDED", CANCELLED);
   const drains = new Set<() => void>();
+  const ownContext = new AsyncResource("moleculer-grpc");
   /** Running handlers of each peer over all its streams, those of cancelled calls included. */
   const running = new Map<string, number>();
   let isDraining = false;
@@ -77,52 +80,70 @@ export function peerStreamServer(
     };
   }
 
+  /** @returns cancels the call, after which `respond` is not called */
+  function run(peer: string, call: CallFrame, respond: (result: Buffer | RpcStatus) => void): () => void {
+    const handler = handlers.get(call.path);
+    const refusal = refusalOf(call, handler !== undefined, running.get(peer) ?? 0, isDraining);
+    if (refusal) {
+      respond(refusal);
+      return () => undefined;
+    }
+    const cancellation = new AbortController();
+    const release = occupy(peer);
+    let isCancelled = false;
+    let work: Promise<unknown> = Promise.resolve();
+    const incoming = {
+      ...{ peer, request: call.request, signal: cancellation.signal },
+      context: fromCallMetadata(call.metadata, names, meta),
+      timeoutMs: Math.min(call.timeoutMs, maxCallMs),
+      working: (handler: Promise<unknown>) => {
+        work = handler.catch(() => undefined);
+      },
+    };
+    void (handler as CallHandler)(incoming).then((result) => {
+      // The place is released when the handler has ended, which may be after a timeout.
+      work.then(release, release);
+      if (isCancelled) return;
+      // After a timeout of the broker the handler still runs.
+      if (!Buffer.isBuffer(result)) cancellation.abort(cancelled);
+      respond(result);
+    });
+    return () => {
+      isCancelled = true;
+      cancellation.abort(cancelled);
+    };
+  }
+
   function serve(stream: Stream, peer: string): void {
-    const calls = new Map<number, AbortController>();
+    /** Cancels the running calls, by id. */
+    const calls = new Map<number, () => void>();
     const writer = frameWriter(stream, () => stream.resume());
     let hasEnded = false;
 
-    function refuse(id: number, { code, details, error = Buffer.alloc(0) }: RpcStatus): void {
-      writer.write({ id, status: { code, details, error } }, error.length);
+    function respond(id: number, result: Buffer | RpcStatus): void {
+      calls.delete(id);
+      if (Buffer.isBuffer(result)) {
+        writer.write({ id, response: result }, result.length);
+      } else {
+        const { code, details, error = Buffer.alloc(0) } = result;
+        writer.write({ id, status: { code, details, error } }, error.length);
+      }
+      endWhenIdle();
     }
 
     function start(id: number, call: CallFrame): void {
-      const handler = handlers.get(call.path);
-      const refusal = refusalOf(call, handler !== undefined, running.get(peer) ?? 0, isDraining);
-      if (refusal) {
-        refuse(id, refusal);
-        return;
-      }
-      const cancellation = new AbortController();
-      calls.set(id, cancellation);
-      const release = occupy(peer);
-      let work: Promise<unknown> = Promise.resolve();
-      const incoming = {
-        ...{ peer, request: call.request, signal: cancellation.signal },
-        context: fromCallMetadata(call.metadata, names, meta),
-        timeoutMs: Math.min(call.timeoutMs, maxCallMs),
-        working: (handler: Promise<unknown>) => {
-          work = handler.catch(() => undefined);
-        },
-      };
-      void (handler as CallHandler)(incoming).then((result) => {
-        // The place is released when the handler has ended, which may be after a timeout.
-        work.then(release, release);
-        if (!calls.delete(id)) return;
-        if (Buffer.isBuffer(result)) writer.write({ id, response: result }, result.length);
-        else {
-          // After a timeout of the broker the handler still runs.
-          cancellation.abort(cancelled);
-          refuse(id, result);
-        }
-        endWhenIdle();
+      let hasEnded = false;
+      const cancel = run(peer, call, (result) => {
+        hasEnded = true;
+        respond(id, result);
       });
+      if (!hasEnded) calls.set(id, cancel);
     }
 
     function receive({ id, call, cancel }: Frame): void {
       if (call) start(id, call);
       if (!cancel) return;
-      calls.get(id)?.abort(cancelled);
+      calls.get(id)?.();
       calls.delete(id);
       endWhenIdle();
     }
@@ -134,7 +155,7 @@ export function peerStreamServer(
     function close(): void {
       drains.delete(endWhenIdle);
       writer.discard();
-      for (const call of calls.values()) call.abort(cancelled);
+      for (const cancel of calls.values()) cancel();
       calls.clear();
     }
 
@@ -167,6 +188,8 @@ export function peerStreamServer(
       } else if (isDraining) stream.emit("error", STOPPING);
       else serve(stream, peer);
     },
+    // In the async context of the server: nothing of the caller's reaches the handler but what a stream would carry.
+    call: (peer, call, respond) => ownContext.runInAsyncScope(run, undefined, peer, call, respond),
     drain() {
       isDraining = true;
       for (const endWhenIdle of drains) endWhenIdle();

@@ -6,7 +6,7 @@ import type { ServiceBroker } from "moleculer";
 import { hostAndPort, reachableHost } from "./address.ts";
 import { SERVER_OPTIONS } from "./channel-options.ts";
 import { filesOf, serializeFile } from "./descriptors.ts";
-import type { BridgeServer, BridgeSettings, SharedServer } from "./options.ts";
+import type { BridgeServer, BridgeSettings, LocalCall, SharedServer } from "./options.ts";
 import type { ProtoCatalogue } from "./proto-catalogue.ts";
 import {
   type CallHandler,
@@ -31,6 +31,7 @@ export function sharedServer(): SharedServer {
     | { server: Server; streams: PeerStreamServer; tls: RenewableCredentials | undefined }
     | undefined;
   let bound: Promise<number> | undefined;
+  const local = new Map<string, LocalCall>();
 
   function open(broker: ServiceBroker, settings: BridgeSettings, catalogue: ProtoCatalogue) {
     const server = new Server(SERVER_OPTIONS);
@@ -53,6 +54,7 @@ export function sharedServer(): SharedServer {
 
   return {
     announce: (service) => announced.add(service),
+    local,
     join(broker, settings, catalogue, services) {
       opened ??= open(broker, settings, catalogue);
       const { server, streams, tls } = opened;
@@ -63,7 +65,9 @@ export function sharedServer(): SharedServer {
             const done = (error: Error | null, actual: number) => (error ? reject(error) : resolve(actual));
             server.bindAsync(hostAndPort(host, port), tls ?? ServerCredentials.createInsecure(), done);
           });
-          return hostAndPort(announce ?? reachableHost(host), await bound);
+          const address = hostAndPort(announce ?? reachableHost(host), await bound);
+          local.set(address, streams.call);
+          return address;
         },
         expose(methods, service) {
           const definition: Record<string, MethodDefinition<Buffer, Buffer>> = {};
@@ -101,6 +105,7 @@ export function sharedServer(): SharedServer {
           // A broker that starts again opens a new server.
           opened = undefined;
           bound = undefined;
+          local.clear();
           handlers.clear();
           streams.drain();
           await new Promise<void>((resolve) => {
