@@ -7,6 +7,7 @@ import type { Actor, Order } from "../../services/orders/domain/order-model.ts";
 import {
   applyPayment,
   applyRefundEnd,
+  completes,
   refundCustomer,
   retryFailedRefund,
 } from "../../services/orders/domain/order-payment.ts";
@@ -28,6 +29,20 @@ const pay = (order: Order, amountMinor: number, paymentId: string = newId()) =>
 
 it("an order that has received nothing, is unpaid", () => {
   expect(withPaymentStatus(pending()).paymentStatus).toBe("unpaid");
+});
+
+describe("completes", () => {
+  it("is true for exactly what a pending order waits for", () => {
+    expect([2949, 2950, 2951].map((amount) => completes(pending(), euro(amount)))).toEqual([
+      false,
+      true,
+      false,
+    ]);
+    const partly = pay(pending(), 2000).next;
+    expect([950, 2950].map((amount) => completes(partly, euro(amount)))).toEqual([true, false]);
+    expect(completes(pending(), { amountMinor: 2950, currency: "USD" })).toBe(false);
+    expect(completes(pay(pending(), 2950).next, euro(2950))).toBe(false);
+  });
 });
 
 describe("receive", () => {

@@ -11,6 +11,12 @@ export function canCount(order: Order, amount: Money): boolean {
   return order.paidMinor + amount.amountMinor <= AMOUNT_MAX_MINOR;
 }
 
+/** Whether this amount is exactly what a pending order still waits for: it moves the order, and nothing is refunded. */
+export function completes(order: Order, { amountMinor, currency }: Money): boolean {
+  const isAwaited = order.status === "pending" && order.currency === currency;
+  return isAwaited && balanceOf(order) + amountMinor === order.totalMinor;
+}
+
 /**
  * Applies a payment in the order's currency. The excess over the total is refunded, as is the whole payment if the order
  * is paid already or can no longer be paid.

@@ -8,7 +8,7 @@ import type { BankEvent, Verdict } from "../../../providers/banks/index.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { paymentMessage, refundRequested } from "../domain/order-messages.ts";
 import type { Order, Payment, Refund } from "../domain/order-model.ts";
-import { applyPayment, canCount } from "../domain/order-payment.ts";
+import { applyPayment, canCount, completes } from "../domain/order-payment.ts";
 import { findOrder, type LoadedOrder, saveOrder } from "../store/orders.repository.ts";
 import {
   findReceipt,
@@ -66,8 +66,8 @@ export async function recordBankEvent(
 }
 
 /**
- * Records a payment that moves its order and refunds nothing, which almost all do, in one statement.
- * @returns false for every other payment: nothing is recorded then
+ * Records a payment of exactly what its order waits for, as almost all are, in one statement.
+ * @returns false for every other payment, and where another one came first: nothing is recorded then
  */
 async function recordExpectedPayment(
   deps: OrdersDependencies,
@@ -78,15 +78,12 @@ async function recordExpectedPayment(
   const { bankId } = row;
   const { db } = deps.postgres;
   const found = await findOrder(db, orderId, { role: "bank", bankId });
-  if (!found || found.order.currency !== event.amount.currency || !canCount(found.order, event.amount)) {
-    return false;
-  }
+  if (!found || !completes(found.order, event.amount)) return false;
   const { order, nowMs, traceparent } = found;
   return inOrderTrace(traceparent, "payment received", async () => {
     const payment: Payment = { bankId, ...event };
     const decision = applyPayment(order, payment, actorInTrace("bank", `bank:${bankId}`), nowMs);
     const { outcome, messages } = decision;
-    if (!decision.transition || decision.refunds.length > 0) return false;
     const inserts = insertsOfPayment(row, { ...payment, id: newId(), statedOrder: event.orderId, outcome });
     try {
       return await commitWithMessages(deps.outbox, messages, (rows) =>
