@@ -16,6 +16,7 @@ const BOUNDED: Record<DatabaseName, Record<string, string>> = {
     "inbox.attempts": WAITS,
     "order_transitions.version": MOVES,
     "orders.deadline_failures": WAITS,
+    "orders.handover_failures": "the trigger check_order, which refuses a sixth",
     "orders.reconcile_failures": WAITS,
     "orders.reconcile_looks": WAITS,
     "orders.version": MOVES,
