@@ -221,15 +221,17 @@ describe("scenario 6, ready", () => {
     expect(await post(first.order_id, "reject", { reason: "closing" })).toMatchObject({
       ...{ status: 409, body: { code: "illegal_transition" } },
     });
-    const { items: steps } = await api.ok<{ items: { type: string; actor: string }[] }>(
-      `GET /orders/${first.order_id}/history`,
-      staff,
-    );
-    expect(steps.slice(2).map(({ type, actor }) => [type, actor])).toEqual([
-      ["order.accepted", staff.id],
-      ["order.delayed", staff.id],
-      ["order.ready", staff.id],
-    ]);
+    await eventually(async () => {
+      const { items: steps } = await api.ok<{ items: { type: string; actor: string }[] }>(
+        `GET /orders/${first.order_id}/history`,
+        staff,
+      );
+      expect(steps.slice(2).map(({ type, actor }) => [type, actor])).toEqual([
+        ["order.accepted", staff.id],
+        ["order.delayed", staff.id],
+        ["order.ready", staff.id],
+      ]);
+    });
 
     const second = await paidByHand();
     const [out, more] = byHand.products as [string, string];
