@@ -3,8 +3,12 @@ export default {
   testEnvironment: "<rootDir>/test/support/environment.js",
   testMatch: ["<rootDir>/test/**/*.spec.ts"],
   // Suites that need servers from outside npm, or that kill processes for half a minute, have runs of their own: npm
-  // run test:cluster, npm run test:faults.
-  testPathIgnorePatterns: ["/node_modules/", "<rootDir>/test/cluster/", "<rootDir>/test/faults/"],
+  // run test:cluster, npm run test:faults. Starts and stops of npm start, and the tests of the tests' own tools, run
+  // alone: npm run test:timed.
+  testPathIgnorePatterns: [
+    ...["/node_modules/", "<rootDir>/test/cluster/", "<rootDir>/test/faults/"],
+    ...(process.env.TIMED ? [] : ["<rootDir>/test/e2e/launcher.spec.ts", "<rootDir>/test/tools/"]),
+  ],
   extensionsToTreatAsEsm: [".ts"],
   transform: { "\\.ts$": "<rootDir>/test/support/strip-types.js" },
   coverageProvider: "v8",

@@ -1,10 +1,6 @@
-import { execFile } from "node:child_process";
-import { join } from "node:path";
 import { describe, expect, it } from "@jest/globals";
-import { plantable } from "../simulation/faults.ts";
-import { runFolder } from "../support/test-run.ts";
+import { runSimulation as run } from "../support/simulation.ts";
 
-const FOLDER = join(import.meta.dirname, "..", "simulation");
 const TIMEOUT_MS = 180_000;
 /** The long form asks for a thousand, which two processes share. */
 const SEEDS = Number(process.env.SIMULATION_SEEDS ?? 100);
@@ -12,20 +8,6 @@ const STEPS = 500;
 const PROCESSES = SEEDS > 200 ? 2 : 1;
 /** The time limit of a thousand seeds, when that run is alone. */
 const THOUSAND_SEEDS_MS = 60_000;
-
-/** A process of its own, because a run takes the process's clock, timers and chance away. */
-function run(env: Record<string, string>): Promise<string[]> {
-  const program = ["--import", join(FOLDER, "hooks.ts"), join(FOLDER, "main.ts")];
-  const cache = join(runFolder(), "compile-cache");
-  return new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      program,
-      { env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: cache, ...env }, maxBuffer: 1e8 },
-      (_error, out, complaint) => resolve(`${out}${complaint}`.trimEnd().split("\n")),
-    );
-  });
-}
 
 const lastOf = (lines: readonly string[]) => JSON.parse(lines.at(-1) ?? "");
 
@@ -64,18 +46,4 @@ describe("the simulated platform", () => {
     expect(one.length).toBeGreaterThan(50);
     expect(other).toEqual(one);
   });
-});
-
-describe("the simulation's checkers", () => {
-  it(
-    "find every planted fault",
-    async () => {
-      const lines = (await run({ FAULT: "all", SEEDS: "150", STEPS: "1000" })).map((line) =>
-        JSON.parse(line),
-      );
-      expect(lines.map(({ fault }) => fault)).toEqual([...plantable]);
-      expect(lines.filter(({ found }) => found === null)).toEqual([]);
-    },
-    TIMEOUT_MS,
-  );
 });

@@ -5,12 +5,12 @@ import { documentation } from "../../services/api/docs/documentation.ts";
 import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import type { Route } from "../../services/api/routes/route.ts";
+import { type Client, connect } from "../e2e/client.ts";
+import { admin, customer, invited, type Kitchen, kitchen } from "../e2e/world.ts";
 import { documentedIn, isRepeatable } from "../fuzz/documented.ts";
 import { requestsOf, rolesOf, sendMutated } from "../fuzz/mutations.ts";
 import type { OpenApi } from "../support/answers.ts";
 import { platformApart, type StartedPlatform } from "../support/platform.ts";
-import { type Client, connect } from "./client.ts";
-import { admin, customer, invited, type Kitchen, kitchen } from "./world.ts";
 
 /** For each operation; more, for hours, is what npm run test:fuzz does. */
 const RUNS = 5;
