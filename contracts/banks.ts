@@ -13,6 +13,18 @@ import {
 
 export const bankAdapter = oneOf("sandbox", "stripe");
 
+/** The headers of Standard Webhooks, by which the callbacks of partners are verified too. */
+export const STANDARD_WEBHOOK_HEADERS = ["webhook-id", "webhook-timestamp", "webhook-signature"] as const;
+
+/**
+ * The headers by which the callbacks of each adapter are verified, in lower case. The gateway passes on these, the content
+ * type and those of partners' callbacks, and no others.
+ */
+export const callbackHeaders: Readonly<Record<Infer<typeof bankAdapter>, readonly string[]>> = {
+  sandbox: STANDARD_WEBHOOK_HEADERS,
+  stripe: ["stripe-signature"],
+};
+
 export const bank = object({
   id: uuid,
   title: text(120),

@@ -2,6 +2,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "@jest/globals";
 import { Webhook } from "standardwebhooks";
+import { callbackHeaders } from "../../contracts/banks.ts";
 import { newId } from "../../lib/ids.ts";
 import { type BankFixture, bankConformance } from "../../providers/banks/conformance.ts";
 import { BankError, type Callback, openBank } from "../../providers/banks/index.ts";
@@ -12,7 +13,7 @@ const apiKey = "sk_contract";
 const webhookSecret = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
 const settings = { apiKey, webhookSecret };
 
-/** Takes the reports of a bank as the gateway would: headers in lower case and the very bytes. */
+/** Takes the reports of a bank as the gateway would: the headers of the adapter in lower case, and the very bytes. */
 async function startMerchant() {
   const reports: Omit<Callback, "now">[] = [];
   const server = createServer((request, response) => {
@@ -21,7 +22,10 @@ async function startMerchant() {
       body += chunk;
     });
     request.on("end", () => {
-      reports.push({ headers: request.headers as Record<string, string>, body });
+      const passedOn = Object.entries(request.headers as Record<string, string>).filter(([name]) =>
+        callbackHeaders.sandbox.includes(name),
+      );
+      reports.push({ headers: Object.fromEntries(passedOn), body });
       response.writeHead(204).end();
     });
   });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
+import { callbackHeaders } from "../../contracts/banks.ts";
 import { newId } from "../../lib/ids.ts";
 import { type BankFixture, bankConformance } from "../../providers/banks/conformance.ts";
 import { type Bank, BankError, openBank } from "../../providers/banks/index.ts";
@@ -16,6 +17,7 @@ describe("bank stripe", () => {
       for (;;) {
         const report = stripe.reports.shift();
         if (!report) throw new Error("Stripe has reported nothing");
+        expect(callbackHeaders.stripe).toEqual(expect.arrayContaining(Object.keys(report.headers)));
         if (bank.verify({ ...report, now: Date.now() }).kind === "event") return report;
       }
     };

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
+import { callbackHeaders, STANDARD_WEBHOOK_HEADERS } from "../../../contracts/banks.ts";
 import { type FieldError, fail } from "../../../contracts/errors.ts";
 import { HEIF_REFUSED, IMAGE_TYPES } from "../../../contracts/media.ts";
 import type { Meta } from "../../../contracts/meta.ts";
@@ -21,7 +22,10 @@ const MAX_DEPTH = 32;
  */
 const MAX_DISCARDED_BYTES = 16 * 1024 * 1024;
 /** Headers that a signature can depend on; the adapters of banks and partners select from them. */
-const SIGNED_HEADERS = /^(?:webhook-|stripe-)|^content-type$/;
+const SIGNED_HEADERS: ReadonlySet<string> = new Set([
+  ...["content-type", ...STANDARD_WEBHOOK_HEADERS],
+  ...Object.values(callbackHeaders).flat(),
+]);
 
 export interface ParsedRequest {
   /** The parameters of the action. */
@@ -253,7 +257,7 @@ function userAgentOf(req: IncomingMessage): string {
 }
 
 function signedHeaders(req: IncomingMessage): Record<string, string> {
-  const pairs = Object.entries(req.headers).filter(([name]) => SIGNED_HEADERS.test(name));
+  const pairs = Object.entries(req.headers).filter(([name]) => SIGNED_HEADERS.has(name));
   return Object.fromEntries(pairs.map(([name, value]) => [name, String(value)]));
 }
 
