@@ -42,7 +42,7 @@ export interface Outbox {
    */
   add(trx: Transaction, messages: readonly NewMessage[]): Promise<void>;
   /**
-   * The same for a statement that inserts the messages itself, see `insertOfMessages`. @returns the value of `:messages`
+   * Makes the rows of messages for a statement that inserts them by `insertOfMessages`. @returns its binding `:messages`
    * @param committed when it resolves, the messages can be read
    */
   rowsFor(committed: Promise<unknown>, messages: readonly NewMessage[]): string;

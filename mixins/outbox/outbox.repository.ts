@@ -13,8 +13,8 @@ export interface Failure {
 }
 
 /**
- * The insert of messages. With `from`, the name of a WITH query of one row or none, it is a part of a larger statement and
- * inserts only if that row exists. The binding `:messages` is the result of `messageRows`.
+ * The SQL that inserts messages. The binding `:messages` is the result of `messageRows`.
+ * @param from the name of a WITH query of a larger statement, which has one row or none: with none, nothing is inserted
  */
 export const insertOfMessages = (from?: string) => `
   INSERT INTO outbox (id, source, type, subject, time, dataschema, traceparent, data)

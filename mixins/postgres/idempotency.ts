@@ -49,8 +49,9 @@ export async function idempotent<T>(
 
 /**
  * Stores the answer in the last transaction of the work and returns it. @throws IDEMPOTENCY_IN_FLIGHT after a lost lease
- * @param effect a write in the same statement. With it `db` need not be a transaction, if the effect is harmless after a
- *   lost lease
+ * @param db the transaction of the work. With `effect` it may be a database without a transaction
+ * @param effect a write in the same statement. Without a transaction it is made although the lease is lost, so it must do
+ *   no harm then
  */
 export type Finish<T> = (db: Db, answer: T, effect?: Write) => Promise<T>;
 

@@ -61,7 +61,7 @@ export interface CheckoutGate {
   /** Calls the bank and counts a missing answer as a failure; a refusal is an answer. @throws the errors of `request` */
   call<T>(bankId: string, request: () => Promise<T>): Promise<T>;
   /** The ids of the banks whose confirmations are refused now. */
-  closed(): string[];
+  refusedBanks(): string[];
 }
 
 /** PINs and tracking tokens. Both are derived from the order and a secret, so that they need no storage. */

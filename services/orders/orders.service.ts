@@ -162,7 +162,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     outbox: out,
     inbox,
     degradations: {
-      banks: () => leftOut("not asked for checkouts after failures", deps.checkouts.closed()),
+      banks: () => leftOut("not asked for checkouts after failures", deps.checkouts.refusedBanks()),
     },
     gauges: {
       ...documentGauges([projections.history, projections.payments], inbox),

@@ -68,14 +68,14 @@ describe("the checkout gate", () => {
     for (let time = 0; time < 4; time++) await fails(false);
     expect(await run("slow")).toBe("made");
     await fails(false);
-    expect(gate.closed()).toEqual(["slow"]);
+    expect(gate.refusedBanks()).toEqual(["slow"]);
     clock.ms += OPEN_MS - 1;
     await expect(run("slow")).rejects.toMatchObject(refusal);
     expect(await run("other")).toBe("made");
     clock.ms += 1;
     expect(await run("slow")).toBe("made");
     await ask("slow");
-    expect(gate.closed()).toEqual([]);
+    expect(gate.refusedBanks()).toEqual([]);
   });
 
   it.each([
@@ -86,6 +86,6 @@ describe("the checkout gate", () => {
     if (isAnswered) await fails(true);
     else expect(await ask("slow")).toBe("page");
     await fails(false);
-    expect(gate.closed()).toEqual([]);
+    expect(gate.refusedBanks()).toEqual([]);
   });
 });

@@ -188,7 +188,7 @@ export function peerStreamServer(
       } else if (isDraining) stream.emit("error", STOPPING);
       else serve(stream, peer);
     },
-    // In the async context of the server: nothing of the caller's reaches the handler but what a stream would carry.
+    // Runs in the async context of the server, so that the handler gets only what a stream would carry.
     call: (peer, call, respond) => ownContext.runInAsyncScope(run, undefined, peer, call, respond),
     drain() {
       isDraining = true;

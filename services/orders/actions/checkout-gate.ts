@@ -45,6 +45,6 @@ export function checkoutGate(clock: Clock): CheckoutGate {
         throw error;
       }
     },
-    closed: () => breakers.open(),
+    refusedBanks: () => breakers.open(),
   };
 }

@@ -307,8 +307,8 @@ export interface NumberForOrder {
 
 /**
  * The database's clock, whether the order exists already, and the first of these numbers that no order of the partner has had for a day. The index of
- * numbers is unique for a UTC day, so a day of the partner's own never has a number twice. `IS FALSE` prevents a join with
- * all orders of the partner.
+ * numbers is unique for a day of UTC. A day in the partner's time zone overlaps two of these, and within 24 hours no number
+ * is given twice. `IS FALSE` prevents a join with all orders of the partner.
  * @returns no number if all candidates are taken
  */
 export async function nowAndNumber(
