@@ -17,10 +17,11 @@ const says: Record<User, RegExp> = {
   gateway: /^$/,
   identity: /^(user\..*|notification\.requested|audit\.recorded|alert\.raised)$/,
   media: /^$/,
-  orders: /^(order\..*|payment\..*|refund\..*|audit\.recorded|alert\.raised)$/,
+  orders: /^(order\..*|courier\.near|payment\..*|refund\..*|audit\.recorded|alert\.raised)$/,
   partners:
     /^(partner\.(updated|notified)|availability\.changed|notification\.requested|audit\.recorded|alert\.raised)$/,
-  notifications: /^(notification\.(sent|failed|muted|held|due|dropped)|audit\.recorded|alert\.raised)$/,
+  notifications:
+    /^(notification\.(sent|failed|muted|held|due|dropped|reminder_due)|audit\.recorded|alert\.raised)$/,
   operator: /^$/,
   deploy: /^$/,
 };
