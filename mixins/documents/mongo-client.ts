@@ -14,6 +14,12 @@ const SOCKET_MS = 12_000;
 const WRITE_CONCERN_MS = 3_000;
 const POOL_MAX = 10;
 const RECONNECT_MS = 1_000;
+/**
+ * After this time without a server the driver connects anew. Once, after a server was killed, the driver made no further
+ * check in any process, although the server was back.
+ */
+const RESTART_MS = 15_000;
+const RESTART_CHECK_MS = 5_000;
 
 /** An acknowledged write is on the disks of the majority and is never rolled back. Reads return only such writes. */
 export const clientOptions = {
@@ -77,17 +83,37 @@ function open(url: string, logger: Logger) {
   const client = new mongodb.MongoClient(url, clientOptions);
   const closing = new AbortController();
   let reachable = false;
+  let lostMs = 0;
   client.on("error", (error: Error) => logger.warn("the document store:", error.message));
   client.on("topologyDescriptionChanged", ({ newDescription }) => {
     const now = [...newDescription.servers.values()].some(({ type }) => WRITABLE.has(type));
     if (now === reachable) return;
     reachable = now;
+    lostMs = performance.now();
     if (now) logger.info("the document store can be reached");
     else if (!closing.signal.aborted)
       logger.warn("the document store cannot be reached: projections are not updated");
   });
   const connected = connect(client, closing.signal, logger);
   connected.catch(() => undefined);
+  let restarting = false;
+  const restart = async () => {
+    restarting = true;
+    logger.warn("the document store was away for long: the driver connects anew");
+    await client.close();
+    await connect(client, closing.signal, logger);
+  };
+  const watchdog = setInterval(() => {
+    const isLost = lostMs > 0 && !reachable && performance.now() - lostMs >= RESTART_MS;
+    if (!isLost || restarting || closing.signal.aborted) return;
+    restart()
+      .catch((error) => logger.debug("the document store:", String(error)))
+      .finally(() => {
+        restarting = false;
+        lostMs = performance.now();
+      });
+  }, RESTART_CHECK_MS);
+  watchdog.unref();
   return {
     client,
     openedAtMs: performance.now(),
@@ -95,6 +121,7 @@ function open(url: string, logger: Logger) {
     reachable: () => reachable,
     async close() {
       closing.abort();
+      clearInterval(watchdog);
       await client.close();
     },
   };
