@@ -61,6 +61,10 @@ export async function lives(api: Client, { people, shop, ids }: FuzzWorld): Prom
   await api.ok("PUT /me/avatar", { ...me, image });
   await api.ok("GET /me/avatar", me);
   const order = (await carriedOrder(api, me, shop, deliverer)).order_id;
+  const { number } = await api.ok<{ number: string }>(`GET /orders/${order}`, me);
+  await api.ok(`POST /orders/${order}/pickup`, { ...deliverer, key: newId(), body: { code: number } });
+  await api.ok("PUT /deliveries/duty", { ...deliverer, body: { on_duty: true } });
+  await api.ok("POST /deliveries/position", { ...deliverer, body: { latitude: 52.52, longitude: 13.405 } });
   const { pin, tracking_token } = await api.ok<{ pin: string; tracking_token: string }>(
     `GET /orders/${order}`,
     me,

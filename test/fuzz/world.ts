@@ -70,6 +70,7 @@ export async function fuzzWorld(api: Client): Promise<FuzzWorld> {
     delivery_id: await first(`GET /partners/${shop.partnerId}/webhook/deliveries`, root),
     device_id: await first("GET /me/devices", me.token),
     deliverer_id: courier.id,
+    courier_id: courier.id,
     session_id: newId(),
     dead_letter_id: `orders:${newId()}`,
     token: tracking_token ?? "A".repeat(51),
