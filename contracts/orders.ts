@@ -98,6 +98,8 @@ export const order = object({
   pickedUpAt: optional(time),
   /** Confirms the pickup, as the scan of a code; shown to the partner and to operators until the order ends. */
   pickupCode: optional(pickupCode),
+  /** When the order was delivered, cancelled or expired. */
+  closedAt: optional(time),
   createdAt: time,
   updatedAt: time,
   /** In the list of stuck orders: the reason. */
@@ -132,7 +134,7 @@ export const orderEvent = object({ ...historyEvent.props, number: optional(order
 /** The deliverer's position as shown to users who follow the order. */
 export const orderPosition = object({ ...position.props, at: time });
 
-/** A ready order in the deliverers' pool. It contains the destination, but no other data of the customer. */
+/** A ready order in the deliverers' pool. It contains the area of the destination, but no data of the customer. */
 export const poolEntry = object({
   orderId: uuid,
   number: optional(orderNumber),

@@ -178,6 +178,12 @@ export const settingsCatalogue = {
     10_080,
     { fallback: 60 },
   ),
+  PARTNER_SEES_CUSTOMER_HOURS: integer(
+    "How long after the end of an order the staff and the system of its partner can see the customer, the address and the note",
+    2,
+    8_760,
+    { fallback: 24 },
+  ),
   ASSIGNMENT: choice(
     "How ready orders find a deliverer: `pool`: deliverers choose; `offer`: each is offered to the best courier on duty for OFFER_SECONDS, then to the next one, then it is in the pool",
     ["pool", "offer"],

@@ -36,6 +36,8 @@ export interface OrdersDependencies {
   courierSeesPhone: boolean;
   /** How long the deliverer sees the customer after the end of the order. */
   deliveredVisibleMs: number;
+  /** How long the partner's staff see the customer after the end of the order. */
+  partnerVisibleMs: number;
   /** Makes the worker process due refunds now instead of at its next interval. */
   wakeRefunds(): void;
   /** The base URL of the gateway for the banks. */

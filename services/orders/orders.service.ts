@@ -51,6 +51,7 @@ const RECONCILE_INTERVAL_MS = 5_000;
 const OFFER_INTERVAL_MS = 1_000;
 const DUTY_INTERVAL_MS = 60_000;
 const ERASE_INTERVAL_MS = 300_000;
+const MINUTE_MS = 60_000;
 /** A poll that is overdue by more than this is counted in the gauge `reconciliation_overdue`. */
 const POLL_LATE_MS = 60_000;
 /** The share of the database connections that concurrent changes of one order may use. */
@@ -105,7 +106,8 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     courierSeesPhone: config.COURIER_SEES_PHONE === "delivering",
     courierNearMeters: config.COURIER_NEAR_METERS,
     supportRefundMaxMinor: config.SUPPORT_REFUND_MAX_MINOR,
-    deliveredVisibleMs: config.DELIVERED_VISIBLE_MINUTES * 60_000,
+    deliveredVisibleMs: config.DELIVERED_VISIBLE_MINUTES * MINUTE_MS,
+    partnerVisibleMs: config.PARTNER_SEES_CUSTOMER_HOURS * 60 * MINUTE_MS,
     publicUrl: config.PUBLIC_URL,
     wakeRefunds: () => refunds.wake(),
   };

@@ -33,6 +33,7 @@ import { type SenderOptions, webhookSender } from "./workers/webhook-sender.ts";
 /** No message reports a change of stock. A cached list may show it this much later; a gateway's cache adds 5 s. */
 const FRONT_PAGE_TTL_SECONDS = 25;
 const SWEEP_INTERVAL_MS = 30_000;
+const HOUR_MS = 3_600_000;
 /** During an update, processes of an earlier release may still write search words of an earlier version. */
 const REINDEX_INTERVAL_MS = 60_000;
 /** Limits how many database connections the orders of one partner use, so that a popular product does not block others. */
@@ -79,7 +80,10 @@ export function partnersService(options: PartnersServiceDeps): ServiceSchema {
     wakeSenderAfter: (trx) => sender.wakeAfter(trx),
   };
 
-  const sender = webhookSender({ ...deps, ...options.webhooks });
+  const sender = webhookSender({
+    ...{ ...deps, partnerVisibleMs: config.PARTNER_SEES_CUSTOMER_HOURS * HOUR_MS },
+    ...options.webhooks,
+  });
   const inbox = consumer({
     ...{ postgres: db, messageBus, group: "partners", clock, outbox: out },
     handlers: orderHandlers({

@@ -468,9 +468,10 @@ describe("compatibility with version 0.1", () => {
     const { orderId } = await shop.placed("ready");
     const who = deliverer();
     const [assignKey, releaseKey] = [key(), key()];
+    const order = await shop.as(shop.admin, "orders.get", { orderId });
     const stored = [
-      { ...assignKey, scope: "orders.claim", answer: { value: { id: "the assigned order" } } },
-      { ...releaseKey, scope: "orders.unclaim", answer: { value: { id: "the released order" } } },
+      { ...assignKey, scope: "orders.claim", answer: { value: { ...order, reason: "assigned" } } },
+      { ...releaseKey, scope: "orders.unclaim", answer: { value: { ...order, reason: "released" } } },
     ];
     for (const { scope, key, bodyHash, answer } of stored) {
       await shop.sql(
@@ -479,9 +480,9 @@ describe("compatibility with version 0.1", () => {
       );
     }
     const assigned = await shop.as(who, "orders.assign", { orderId }, assignKey);
-    expect(assigned).toMatchObject({ id: "the assigned order" });
+    expect(assigned).toMatchObject({ id: orderId, reason: "assigned" });
     const released = await shop.as(who, "orders.release", { orderId }, releaseKey);
-    expect(released).toMatchObject({ id: "the released order" });
+    expect(released).toMatchObject({ id: orderId, reason: "released" });
     expect((await shop.steps(orderId)).at(-1)).toBe("order.ready");
   });
 

@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import { call } from "../../contracts/actions.ts";
+import { type ActionName, actions, call } from "../../contracts/actions.ts";
+import type { Props, Rule } from "../../contracts/schema.ts";
 import { newId } from "../../lib/ids.ts";
 import { rebuildsOf } from "../../mixins/documents/documents.mixin.ts";
+import { gatewayActions } from "../../services/api/actions/contract.ts";
 import { eventually } from "../support/eventually.ts";
 import { staffOf } from "../support/orders.ts";
 import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
@@ -82,6 +84,139 @@ describe("the visibility of an order", () => {
     const stranger = await shop.as({ id: newId(), role: "customer" }, "orders.list", {});
     expect(stranger.items).toEqual([]);
     expect((await shop.as(shop.admin, "orders.list", { limit: 100 })).items.length).toBeGreaterThan(5);
+  });
+});
+
+/** Whether answers of this schema hold data of an order's customer. */
+function showsCustomer(rule: Rule & { props?: Props; items?: Rule }): boolean {
+  if (rule.items) return showsCustomer(rule.items);
+  return Object.entries(rule.props ?? {}).some(
+    ([name, inner]) => ["customer", "destination"].includes(name) || showsCustomer(inner),
+  );
+}
+
+describe("the customer's data, in every action whose answer has an order,", () => {
+  const ofCustomer = ["Ada Byron", "+41790000000", "Secret Lane 77", "Third floor", "Ring twice"];
+  const address = {
+    ...{ line1: "Secret Lane 77", line2: "Third floor", postalCode: "3011", city: "Bern", country: "CH" },
+    position: { latitude: 46.948123, longitude: 7.447456 },
+  };
+  const quote = { address, note: "Ring twice" };
+  const found = (text: string) => ofCustomer.filter((part) => text.includes(part));
+  const key = () => ({ key: newId(), bodyHash: "b".repeat(64) });
+  const reason = "Nobody there.";
+  /** The parameters with which staff or a deliverer call the action. An action that only others call has none. */
+  const calls: Partial<Record<ActionName, object | null>> = {
+    "orders.get": {},
+    "orders.list": {},
+    "orders.update": null,
+    "orders.cancel": { reason },
+    "orders.accept": {},
+    "orders.delay": { readyInMinutes: 5 },
+    "orders.makeReady": {},
+    "orders.reject": { reason: "closing" },
+    "orders.available": {},
+    "orders.offers": {},
+    "orders.assign": {},
+    "orders.release": {},
+    "orders.claim": {},
+    "orders.unclaim": {},
+    "orders.pickUp": { code: "A1-001" },
+    "orders.deliver": { pin: "0000" },
+    "orders.fail": { reason },
+    "orders.refund": null,
+    "orders.reassign": null,
+    "orders.override": null,
+    "orders.diagnosis": null,
+    "orders.stuck": null,
+    "orders.assignPayment": null,
+    // Not in the schema, but made from texts about the order.
+    "orders.history": {},
+  };
+
+  async function seenBy(who: TestClaims, orderId: string) {
+    const seen: Record<string, string[]> = {};
+    for (const [name, params] of Object.entries(calls) as [ActionName, object | null][]) {
+      const own = ["orders.list", "orders.available", "orders.offers"].includes(name) ? {} : { orderId };
+      const answer = await shop
+        .as(who, name, { ...own, ...params } as never)
+        .catch((error: Error & { data?: unknown }) => `${error.message} ${JSON.stringify(error.data)}`);
+      const parts = found(JSON.stringify(answer));
+      if (parts.length > 0) seen[name] = parts;
+    }
+    return seen;
+  }
+
+  it("is covered by this test", () => {
+    const showing = Object.entries(actions).flatMap(([name, { result }]) =>
+      showsCustomer(result) ? [name] : [],
+    );
+    // Of the gateway's own operations, the CSV has the rows of `orders.list`, and only operators see a user.
+    const own = Object.entries(gatewayActions).flatMap(([name, { result }]) =>
+      showsCustomer(result) ? [name] : [],
+    );
+    expect(own).toEqual(["api.user"]);
+    expect([...showing, "orders.history"].sort()).toEqual(Object.keys(calls).sort());
+  });
+
+  it("is hidden from staff a day after the end, and from the deliverer an hour after it", async () => {
+    const order = await shop.placed("delivering", quote);
+    const { orderId, deliverer } = order;
+    const staff = staffOf(order);
+    const pin = (await shop.get(order)).pin as string;
+    await shop.as(deliverer, "orders.deliver", { orderId, pin });
+    expect(await seenBy(deliverer, orderId)).toMatchObject({
+      "orders.get": expect.arrayContaining(["Ada Byron"]),
+    });
+    const ended = (interval: string) =>
+      shop.sql("UPDATE orders SET closed_at = now() - $2::interval WHERE id = $1", [orderId, interval]);
+    await ended("61 minutes");
+    expect(await seenBy(deliverer, orderId)).toEqual({});
+    const all = { "orders.get": ofCustomer, "orders.list": ofCustomer };
+    expect(await seenBy(staff, orderId)).toMatchObject(all);
+    expect((await shop.as(staff, "orders.list", { q: "byron" })).items).toHaveLength(1);
+    await ended("25 hours");
+    expect(await seenBy(staff, orderId)).toEqual({});
+    expect((await shop.as(staff, "orders.list", { q: "byron" })).items).toEqual([]);
+    const { number } = await shop.as(staff, "orders.get", { orderId });
+    expect((await shop.as(staff, "orders.list", { q: number as string })).items).toHaveLength(1);
+    expect((await shop.as(shop.admin, "orders.list", { q: "byron" })).items.length).toBeGreaterThan(0);
+  });
+
+  it("is hidden from deliverers before the assignment: of the destination they see the area", async () => {
+    const { orderId } = await shop.placed("ready", quote);
+    const courier: TestClaims = { id: newId(), role: "deliverer" };
+    const pool = await shop.as(courier, "orders.available", {
+      latitude: 46.948,
+      longitude: 7.4474,
+      limit: 100,
+    });
+    const entry = pool.items.find((one) => one.orderId === orderId);
+    expect(entry?.destination).toEqual({
+      ...{ line1: "-", postalCode: "3011", city: "Bern", country: "CH" },
+      position: { latitude: 46.95, longitude: 7.45 },
+    });
+    expect(found(JSON.stringify(pool))).toEqual([]);
+    expect(await shop.as(courier, "orders.assign", { orderId })).toMatchObject({ address });
+    const released = await shop.as(courier, "orders.release", { orderId });
+    expect(found(JSON.stringify(released))).toEqual([]);
+  });
+
+  it("is hidden in a stored answer that a repeat gets later", async () => {
+    const order = await shop.placed("ready", quote);
+    const { orderId } = order;
+    const courier: TestClaims = { id: newId(), role: "deliverer" };
+    const [assignKey, cancelKey] = [key(), key()];
+    const assign = () => shop.as(courier, "orders.assign", { orderId }, assignKey);
+    expect(found(JSON.stringify(await assign()))).toContain("Ada Byron");
+    expect(found(JSON.stringify(await assign()))).toContain("Ada Byron");
+    await shop.as(courier, "orders.fail", { orderId, reason });
+    const cancel = () => shop.as(shop.admin, "orders.cancel", { orderId }, cancelKey);
+    expect(await cancel()).toMatchObject({ status: "cancelled" });
+    await shop.sql("UPDATE orders SET closed_at = now() - interval '61 minutes' WHERE id = $1", [orderId]);
+    const again = await assign();
+    expect(again).toMatchObject({ status: "delivering", delivererId: courier.id });
+    expect(found(JSON.stringify(again))).toEqual([]);
   });
 });
 

@@ -130,4 +130,24 @@ describe("a partner's own view of its webhook", () => {
     );
     expect(system.calls).toHaveLength(2);
   });
+
+  it("partners.replayWebhookDelivery, after the partner may see the customer, sends neither customer nor note", async () => {
+    const { system, partnerId, order } = await integrated(shop);
+    await shop.say("order.paid", order());
+    const [delivery] = await until(shop, partnerId, "accepted");
+    const replayed = async (age: string, attempts: number) => {
+      await shop.sql("UPDATE webhook_messages SET created_at = now() - $2::interval WHERE partner_id = $1", [
+        partnerId,
+        age,
+      ]);
+      await shop.asAdmin("partners.replayWebhookDelivery", { partnerId, deliveryId: delivery?.id ?? "" });
+      await eventually(() => expect(system.calls).toHaveLength(attempts));
+      return JSON.parse(system.calls[attempts - 1]?.body ?? "{}").data;
+    };
+    const [first] = system.calls;
+    const { customer, note: _, ...rest } = JSON.parse(first?.body ?? "{}").data;
+    expect(await replayed("23 hours", 2)).toMatchObject({ customer });
+    const late = await replayed("25 hours", 3);
+    expect(late).toEqual(rest);
+  });
 });

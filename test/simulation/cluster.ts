@@ -144,6 +144,7 @@ export class Cluster {
       supportRefundMaxMinor: 0,
       courierSeesPhone: true,
       deliveredVisibleMs: 3_600_000,
+      partnerVisibleMs: 86_400_000,
       wakeRefunds: () => refunds.wake(),
       publicUrl: "https://waybill.example",
     };

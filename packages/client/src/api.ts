@@ -2327,6 +2327,7 @@ export interface components {
       tracking_token?: string;
       picked_up_at?: string;
       pickup_code?: string;
+      closed_at?: string;
       created_at: string;
       updated_at: string;
       stuck_because?: string;

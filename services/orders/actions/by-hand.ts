@@ -10,7 +10,7 @@ import { applyPartnerReport, type PartnerReport } from "../domain/order-partner.
 import { changeOrder } from "../store/unit-of-work.ts";
 import { actorOf, viewerOf } from "./access.ts";
 import { normalizedTime } from "./partner-callback.ts";
-import { viewFor, viewOf } from "./views.ts";
+import { answerFor, viewOf } from "./views.ts";
 
 const MINUTE_MS = 60_000;
 
@@ -82,7 +82,7 @@ async function report(
     ({ order, nowMs }) => applyPartnerReport(order, reportAt(nowMs), actor, nowMs),
     viewOf,
   );
-  return viewFor(caller, view, deps);
+  return answerFor(deps, ctx, caller, view);
 }
 
 type ReadyTime = Pick<Params<"orders.accept">, "readyInMinutes" | "readyAt">;

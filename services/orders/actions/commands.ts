@@ -14,7 +14,7 @@ import { refundCustomer } from "../domain/order-payment.ts";
 import { changeOrder, loadOrder, retryOnConflict, saveDecision } from "../store/unit-of-work.ts";
 import { actorOf, viewerOf } from "./access.ts";
 import { withAuthor } from "./unmatched-payments.ts";
-import { viewFor, viewOf } from "./views.ts";
+import { answerFor, viewOf } from "./views.ts";
 
 /** Changes address and note before the payment. @throws PRECONDITION_FAILED, ILLEGAL_TRANSITION, NOT_FOUND */
 export async function updateOrder(
@@ -31,7 +31,7 @@ export async function updateOrder(
     ({ order, nowMs }) => edit(order, ctx.params, nowMs),
     viewOf,
   );
-  return viewFor(caller, view, deps);
+  return answerFor(deps, ctx, caller, view);
 }
 
 /** Customers, partner staff and operators cancel in the states that `moves` allows. @throws ORDER_NOT_CANCELLABLE */
@@ -49,7 +49,7 @@ export async function cancelOrder(
     ({ order, nowMs }) => cancel(order, actor, nowMs, ctx.params.reason),
     viewOf,
   );
-  return viewFor(caller, view, deps);
+  return answerFor(deps, ctx, caller, view);
 }
 
 /**

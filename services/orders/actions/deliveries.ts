@@ -14,7 +14,7 @@ import { findOrder, type LoadedOrder } from "../store/orders.repository.ts";
 import { changeOrder } from "../store/unit-of-work.ts";
 import { actorInTrace } from "../use-cases/order-trace.ts";
 import { storePosition } from "./couriers.ts";
-import { viewFor, viewOf } from "./views.ts";
+import { answerFor, areaOf, viewOf } from "./views.ts";
 
 const POOL_LIMIT_DEFAULT = 20;
 /** Idempotency-Keys stay stored under the former names, so that processes of version 0.1 find the same keys. */
@@ -34,8 +34,9 @@ export async function availableOrders(
   return { items: found.map(entryOf) };
 }
 
-function entryOf<R extends PoolRow>({ feeMinor, currency, ...entry }: R) {
-  return { ...entry, fee: { amountMinor: feeMinor, currency } };
+/** An order that is not assigned yet: of the destination it shows the area only. */
+function entryOf<R extends PoolRow>({ feeMinor, currency, destination, ...entry }: R) {
+  return { ...entry, destination: areaOf(destination), fee: { amountMinor: feeMinor, currency } };
 }
 
 /** The order that is offered to the caller now, in a list. */
@@ -93,36 +94,40 @@ export async function assignOrder(
       wasOffered = order.offeredTo === caller.id;
       return decision;
     },
-    (order) => viewFor(caller, viewOf(order), deps),
+    viewOf,
   );
   if (wasOffered) deps.offerCounts.accepted++;
-  return view;
+  return answerFor(deps, ctx, caller, view);
 }
 
 /** Releases an order into the pool. @throws NOT_FOUND if the caller is not its deliverer */
-export function releaseOrder(
+export async function releaseOrder(
   deps: OrdersDependencies,
   ctx: Ctx<Params<"orders.release">>,
 ): Promise<OrderView> {
   const caller = callerOf(ctx, "deliverer");
   const actor = actorInTrace("deliverer", caller.id);
-  return changeOrder(
+  const view = await changeOrder(
     deps,
     ctx,
     RELEASE_KEYS,
     caller as Deliverer,
     ({ order, nowMs }) => release(order, actor, nowMs, ctx.params.reason),
-    (order) => viewFor(caller, viewOf(order), deps),
+    viewOf,
   );
+  return answerFor(deps, ctx, caller, view);
 }
 
 /** The deliverer confirms the pickup at the partner. @throws WRONG_PICKUP_CODE, NOT_FOUND if the caller is not its deliverer */
-export function pickUpOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.pickUp">>): Promise<OrderView> {
+export async function pickUpOrder(
+  deps: OrdersDependencies,
+  ctx: Ctx<Params<"orders.pickUp">>,
+): Promise<OrderView> {
   const caller = callerOf(ctx, "deliverer");
   const actor = actorInTrace("deliverer", caller.id);
   const { orderId } = ctx.params;
   const code = ctx.params.code.toUpperCase();
-  return changeOrder(
+  const view = await changeOrder(
     deps,
     ctx,
     "orders.pickUp",
@@ -132,22 +137,27 @@ export function pickUpOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.pi
       const codeIsRight = code === order.number || code === deps.deliveryTokens.pickupCodeOf(orderId);
       return pickUp(own, codeIsRight, actor, nowMs);
     },
-    (order) => viewFor(caller, viewOf(order), deps),
+    viewOf,
   );
+  return answerFor(deps, ctx, caller, view);
 }
 
 /** Records that the order could not be delivered. @throws NOT_FOUND if the caller is not its deliverer */
-export function failOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.fail">>): Promise<OrderView> {
+export async function failOrder(
+  deps: OrdersDependencies,
+  ctx: Ctx<Params<"orders.fail">>,
+): Promise<OrderView> {
   const caller = callerOf(ctx, "deliverer");
   const actor = actorInTrace("deliverer", caller.id);
-  return changeOrder(
+  const view = await changeOrder(
     deps,
     ctx,
     "orders.fail",
     caller as Deliverer,
     ({ order, nowMs }) => failDelivery(requireDelivererOf(order, caller), actor, nowMs, ctx.params.reason),
-    (order) => viewFor(caller, viewOf(order), deps),
+    viewOf,
   );
+  return answerFor(deps, ctx, caller, view);
 }
 
 /**
@@ -177,13 +187,13 @@ export async function deliverOrder(
     caller as Deliverer,
     decide,
     (order, { refused }) => ({
-      view: viewFor(caller, viewOf(order), deps),
+      view: viewOf(order),
       refused,
       failures: order.handoverFailures,
     }),
   );
   if (refused) throw fail(refused, undefined, { triesLeft: WRONG_PINS_MAX - failures });
-  return view;
+  return answerFor(deps, ctx, caller, view);
 }
 
 /** Stores the deliverer's position and publishes it to watching clients, unless a newer one is stored. */

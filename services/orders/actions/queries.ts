@@ -2,7 +2,7 @@ import type { Params, Result } from "../../../contracts/actions.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
 import { type Caller, type Ctx, isOperator, operatorRoles } from "../../../contracts/meta.ts";
 import type { OrderStatus, OrderView } from "../../../contracts/orders.ts";
-import { momentOf } from "../../../lib/clock.ts";
+import { isoTime, momentOf } from "../../../lib/clock.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
@@ -24,6 +24,7 @@ import {
 } from "../store/order-lists.repository.ts";
 import {
   findOrders,
+  isNumber,
   MATCHES_MAX,
   matchingOrders,
   type OrderFilter,
@@ -50,20 +51,12 @@ const DEADLINE_LATE_MS = 60_000;
 export async function getOrder(deps: ReadDependencies, ctx: Ctx<Params<"orders.get">>): Promise<OrderView> {
   const caller = callerOf(ctx);
   const order = await shownOrder(deps, ctx);
-  const own = viewFor(caller, viewOf(order), deps, isPast(deps, order));
+  const own = viewFor(caller, viewOf(order), deps);
   const view = withPickupCode(caller, own, order, deps.deliveryTokens);
   // A deleted customer cannot give the PIN to the deliverer, so an operator does.
   const isCustomerDeleted =
     caller.role === "admin" && (await isErasedCustomer(deps.postgres.db, order.customer.id));
   return isCustomerDeleted && !order.closedAt ? { ...view, pin: deps.deliveryTokens.pinOf(order.id) } : view;
-}
-
-/** Whether the order ended so long ago that its deliverer may no longer see the customer. */
-function isPast(
-  { clock, deliveredVisibleMs }: Pick<OrdersDependencies, "clock" | "deliveredVisibleMs">,
-  order: Pick<Order, "closedAt">,
-) {
-  return order.closedAt !== undefined && Date.parse(order.closedAt) + deliveredVisibleMs <= clock.now();
 }
 
 /** The ids of a customer's orders that have not ended. */
@@ -93,7 +86,7 @@ export async function listOwnOrders(
   if (userId !== undefined && caller.role !== "admin") throw fail("FORBIDDEN");
   const owner: Owner = userId === undefined ? ownerOf(caller) : { role: "deliverer", id: userId };
   const before = beforeOf(cursor);
-  const filter = await filterOf(postgres.db, caller, ctx.params);
+  const filter = await filterOf(deps, caller, ctx.params);
   const isFiltered = Object.values(filter).some((value) => value !== undefined);
   return pageOf(
     (rowLimit) =>
@@ -102,14 +95,18 @@ export async function listOwnOrders(
         : listOrders(postgres.db, owner, { before, limit: rowLimit }),
     limit,
     (order) => {
-      const view = viewFor(caller, viewOf(order), deps, isPast(deps, order));
+      const view = viewFor(caller, viewOf(order), deps);
       return withPickupCode(caller, view, order, deliveryTokens);
     },
   );
 }
 
 /** @throws VALIDATION_ERROR, TOO_MANY_MATCHES, FORBIDDEN for a search by a customer or deliverer */
-async function filterOf(db: Db, caller: Caller, params: Params<"orders.list">): Promise<OrderFilter> {
+async function filterOf(
+  { postgres: { db }, clock, partnerVisibleMs }: OrdersDependencies,
+  caller: Caller,
+  params: Params<"orders.list">,
+): Promise<OrderFilter> {
   const { status, statuses, paymentStatus, partnerId, customerId, delivererId, q } = params;
   const listed = statuses?.split(",") as OrderStatus[] | undefined;
   return {
@@ -118,6 +115,10 @@ async function filterOf(db: Db, caller: Caller, params: Params<"orders.list">): 
     from: timeOf("from", params.from),
     to: timeOf("to", params.to),
     ids: q === undefined ? undefined : await matchesOf(db, caller, q),
+    // Staff find no order by a customer whom they may not see in it.
+    ...(q !== undefined &&
+      caller.role === "partner" &&
+      !isNumber(q) && { openSince: isoTime(clock.now() - partnerVisibleMs) }),
   };
 }
 

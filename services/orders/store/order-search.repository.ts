@@ -30,6 +30,8 @@ export interface OrderFilter {
   to?: string | undefined;
   /** Only these orders, as a search found them. */
   ids?: readonly string[] | undefined;
+  /** Only orders that have not ended before this time. */
+  openSince?: string | undefined;
 }
 
 /** Conditions of all filters. One whose value is null is no condition. */
@@ -39,6 +41,7 @@ const FILTERS = [
   "(:delivererId::uuid IS NULL OR o.deliverer_id = :delivererId::uuid)",
   "(:from::timestamptz IS NULL OR o.created_at >= :from::timestamptz)",
   "(:to::timestamptz IS NULL OR o.created_at < :to::timestamptz)",
+  "(:openSince::timestamptz IS NULL OR (o.closed_at < :openSince::timestamptz) IS NOT TRUE)",
 ];
 const OF_PAYMENT = "(:payment::text IS NULL OR o.payment_status = :payment::text)";
 const STATES = ["(:statuses::text[] IS NULL OR o.status = ANY(:statuses::text[]))", OF_PAYMENT];
@@ -79,6 +82,7 @@ export async function findOrders(
     from,
     to,
     ids,
+    openSince,
     before,
   } = filter;
   const { scopes, ownerId, ownerPartnerId } = scopesOf(owner, filter);
@@ -103,7 +107,7 @@ export async function findOrders(
      ORDER BY ${place.order} LIMIT :limit`,
     {
       ...{ ownerId: ownerId ?? null, ownerPartnerId: ownerPartnerId ?? null, limit: filter.limit },
-      ...{ before: before ?? LAST_ID, ids: ids ?? null },
+      ...{ before: before ?? LAST_ID, ids: ids ?? null, openSince: openSince ?? null },
       ...{ partnerId: partnerId ?? null, customerId: customerId ?? null, delivererId: delivererId ?? null },
       ...{ from: from ?? null, to: to ?? null, statuses: statuses ?? null, payment: payment ?? null },
       firstId: from ? firstIdAt(Date.parse(from) - ID_AGE_MAX_MS) : FIRST_ID,
@@ -170,6 +174,11 @@ function byState(scope: Scope, conditions: readonly string[]): string[] {
 /** The number of an order, as K7-042. */
 const NUMBER = /^[a-z]\d-\d{3,6}$/i;
 
+/** Whether a search is for the number of an order, not for its customer. */
+export function isNumber(text: string): boolean {
+  return NUMBER.test(text.trim());
+}
+
 /**
  * The ids of orders with this number or, for another text, of orders whose customer's name and phone number have words that
  * begin with the words of `text`.
@@ -177,7 +186,7 @@ const NUMBER = /^[a-z]\d-\d{3,6}$/i;
  * @returns `MATCHES_MAX + 1` ids if there are more
  */
 export async function matchingOrders(db: Db, text: string, partnerId?: string): Promise<string[]> {
-  if (NUMBER.test(text.trim())) return await withNumber(db, text.trim().toUpperCase(), partnerId);
+  if (isNumber(text)) return await withNumber(db, text.trim().toUpperCase(), partnerId);
   const query = prefixQuery(text);
   if (!query) return [];
   const found = await rowsPlannedAnew<{ id: string }>(

@@ -35,6 +35,20 @@ export function preparationBody(message: Message<"order.paid">, callbackUrl: str
   });
 }
 
+/**
+ * The body of an attempt. A preparation that is sent again long after the payment has neither the customer nor the note.
+ * @param visibleMs how long the partner sees them
+ */
+export function bodyToSend(
+  { type, body, ageMs }: { type: string; body: string; ageMs: number },
+  visibleMs: number,
+): string {
+  if (type !== "order.paid" || ageMs <= visibleMs) return body;
+  const { data, ...message } = JSON.parse(body) as { data: Record<string, unknown> };
+  const { customer: _, note: __, ...rest } = data;
+  return JSON.stringify({ ...message, data: rest });
+}
+
 /** A change of an order that the partner knows. */
 export function informationBody(message: Message<WebhookEvent>): string {
   const { orderId, number, partnerId, version, status, previousStatus, reason } = message.data;

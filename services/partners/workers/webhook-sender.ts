@@ -13,6 +13,7 @@ import { inTraceOf } from "../../../lib/tracing/index.ts";
 import { background } from "../../../mixins/background/background.mixin.ts";
 import { commitWithMessages } from "../../../mixins/outbox/commit-with-messages.ts";
 import type { PartnersDependencies, Sender } from "../dependencies.ts";
+import { bodyToSend } from "../domain/webhook-events.ts";
 import { ATTEMPT_TIMEOUT_MS, type FailedAttempt, nextAttemptDelayMs } from "../domain/webhook-schedule.ts";
 import { markEndpointGone } from "../store/webhook-endpoint.repository.ts";
 import {
@@ -71,6 +72,8 @@ const DEFERRAL_JITTER = 0.3;
 const UNRECORDED_MAX = 5;
 
 export interface SenderOptions extends PartnersDependencies {
+  /** How long a webhook about an order contains its customer and note. */
+  partnerVisibleMs: number;
   limits?: Partial<SenderLimits> | undefined;
   /** Returns the delay of the next attempt in milliseconds; undefined for none. Default: `nextAttemptDelayMs`. */
   schedule?: ((failed: FailedAttempt) => number | undefined) | undefined;
@@ -128,7 +131,7 @@ export function webhookSender(options: SenderOptions): Sender {
     if (isParked(claimed) && (await park(claimed))) return;
     const { signal } = stopping;
     const result = await attemptDelivery(
-      claimed,
+      { ...claimed, body: bodyToSend(claimed, options.partnerVisibleMs) },
       { ...options, timeoutMs: limits.timeoutMs, signal },
       options.clock.now(),
     );

@@ -42,7 +42,11 @@ const refund = {
   optional: true,
 } as const;
 const pickup = { name: "pickup", about: "where to collect it", example: "Marktgasse 1, Bern" };
-const destination = { name: "destination", about: "where to bring it", example: "Kirchgasse 3, Bern" };
+const destination = {
+  name: "destination",
+  about: "postal code and town where to bring it",
+  example: "3011 Bern",
+};
 const code = {
   name: "code",
   about: "the code that is asked for",

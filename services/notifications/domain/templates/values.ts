@@ -27,7 +27,8 @@ export function orderValues({ order, at, firstName, deliverer }: OrderTextInput,
     deliverer,
     refund: refundMinor > 0 ? money({ ...paid, amountMinor: refundMinor }) : undefined,
     pickup: `${pickup.line1}, ${pickup.city}`,
-    destination: `${address.line1}, ${address.city}`,
+    // The history of a courier's notifications outlives the delivery, so it has the area only.
+    destination: [address.postalCode, address.city].filter(Boolean).join(" "),
   };
 }
 
