@@ -24,6 +24,7 @@ for name in MIGRATE ORDERS PARTNERS NOTIFICATIONS IDENTITY KEYCLOAK; do
   eval "postgres_$name=$(secret)"
 done
 redis=$(secret) mongo=$(secret) s3=$(secret) keycloak=$(secret) bridge=$(secret) seal=$(secret)
+handover=$(secret)
 
 # Prints the Secret with a service's certificate, and the first lines of the service's own Secret.
 service() {
@@ -55,7 +56,7 @@ service gateway
 service orders
 cat <<END
   SEAL_SECRET: $seal
-  HANDOVER_SECRET: $(secret)
+  HANDOVER_SECRET: $handover
   POSTGRES_URL_ORDERS: postgres://orders:$postgres_ORDERS@postgres:5432/orders
   MONGO_URL: mongodb://waybill:$mongo@mongo:27017/waybill?authSource=waybill
 END
@@ -69,6 +70,7 @@ END
 service notifications
 cat <<END
   SEAL_SECRET: $seal
+  HANDOVER_SECRET: $handover
   POSTGRES_URL_NOTIFICATIONS: postgres://notifications:$postgres_NOTIFICATIONS@postgres:5432/notifications
   SMTP_URL: smtp://mail:1025
   MONGO_URL: mongodb://waybill:$mongo@mongo:27017/waybill?authSource=waybill

@@ -171,7 +171,10 @@ export const settingsCatalogue = {
 
   BRIDGE_SECRET: secret("Signs the credential of each gRPC call", serviceNames),
   BRIDGE_SECRET_PREVIOUS: secret("The previous BRIDGE_SECRET, also accepted while it is replaced"),
-  HANDOVER_SECRET: secret("Derives delivery PINs and tracking tokens", ["orders"]),
+  HANDOVER_SECRET: secret(
+    "Derives delivery PINs and tracking tokens; notifications needs the same one for the PIN in mails",
+    ["orders"],
+  ),
   DELIVERED_VISIBLE_MINUTES: integer(
     "How long after the end of an order its deliverer can see the customer and the address",
     0,
@@ -225,6 +228,26 @@ export const settingsCatalogue = {
     neededBy: ["notifications"],
   }),
   MAIL_FROM: text("Sender of e-mails", { fallback: "Waybill <no-reply@waybill.local>" }),
+  APP_URL: url(
+    "URL of your front app, to which mails link (docs/notifications.md lists its pages); unset: mails link only to the pages of the gateway",
+    ["http", "https"],
+  ),
+  MAIL_BRAND_NAME: shaped(
+    "Name of this platform in mails",
+    /^(?! )[^\p{Cc}<>]{1,60}$/u,
+    "be 1 to 60 characters without < and >",
+    { fallback: "Waybill" },
+  ),
+  MAIL_BRAND_COLOR: shaped(
+    "Colour of the buttons in mails",
+    /^#[0-9a-f]{6}$/i,
+    "be a colour such as #0b6e4f",
+    { fallback: "#0b6e4f" },
+  ),
+  MAIL_LOGO_URL: url("Logo at the top of mails, a PNG shown 40 pixels high; unset: MAIL_BRAND_NAME", [
+    "https",
+  ]),
+  MAIL_PIN: flag("Whether mails to customers about a courier on the way contain the delivery PIN", true),
   ONESIGNAL_API_URL: url("OneSignal's API", ["http", "https"], { fallback: "https://api.onesignal.com" }),
   FCM_API_URL: url("Firebase Cloud Messaging's API", ["http", "https"], {
     fallback: "https://fcm.googleapis.com",

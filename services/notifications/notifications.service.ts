@@ -2,8 +2,9 @@ import type { ServiceSchema } from "moleculer";
 import { implement } from "../../contracts/actions.ts";
 import { circuitBreakers } from "../../lib/circuit-breaker.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
+import { deliveryPin } from "../../lib/delivery-pin.ts";
 import { keyedLimit } from "../../lib/keyed-limit.ts";
-import type { Settings } from "../../lib/settings/settings.ts";
+import type { ParsedSettings, Settings } from "../../lib/settings/settings.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { documentGauges } from "../../mixins/documents/gauges.ts";
@@ -21,6 +22,7 @@ import { type AgentDeps, createAgent, listAgents, updateAgent } from "./actions/
 import { addDevice, listDevices, removeDevice } from "./actions/devices.ts";
 import { getPreferences, type PreferencesDeps, setPreferences } from "./actions/preferences.ts";
 import { createTemplate, listTemplates, type TemplateDeps, updateTemplate } from "./actions/templates.ts";
+import type { MailDesign } from "./domain/templates/mail.ts";
 import { listHistory, notificationDocuments } from "./projections/history.ts";
 import { countDeferred } from "./store/deferred.repository.ts";
 import { devicesOf } from "./store/devices.repository.ts";
@@ -72,6 +74,7 @@ export function notificationsService(options: NotificationsDeps): ServiceSchema 
     keys: { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS },
     push,
     mailer: mails,
+    mailDesign: mailDesign(config),
     breakers: circuitBreakers(clock, PUSH_BREAKER),
     pushLimit: keyedLimit(PUSH_CONCURRENCY),
     attemptCounts: new Map<string, number>(),
@@ -160,6 +163,15 @@ export function notificationsService(options: NotificationsDeps): ServiceSchema 
       mails.close();
       await Promise.all([...push.values()].map((provider) => provider.close?.()));
     },
+  };
+}
+
+function mailDesign(config: Settings): MailDesign {
+  const { HANDOVER_SECRET: secret } = config as ParsedSettings;
+  return {
+    brand: { name: config.MAIL_BRAND_NAME, color: config.MAIL_BRAND_COLOR, logoUrl: config.MAIL_LOGO_URL },
+    pages: { appUrl: config.APP_URL, publicUrl: config.PUBLIC_URL },
+    pinOf: config.MAIL_PIN && secret ? (orderId) => deliveryPin(secret, orderId) : undefined,
   };
 }
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { errorCatalogue } from "../../contracts/errors.ts";
+import { routes } from "../../services/api/routes/index.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 
 let gateway: TestGateway;
@@ -54,4 +55,32 @@ describe("documentation", () => {
     expect(await response.json()).toMatchObject({ openapi: "3.1.0", servers: [{ url: "/api/v1" }] });
     expect(await (await get("/docs/start.js")).text()).toContain('url: "/openapi.json"');
   });
+
+  it.each(["/email/confirm", "/password/reset", "/invitations/accept", "/email/undo"])(
+    "at %s, to which mails link, is a form in the reader's language that runs its own script only",
+    async (path) => {
+      const titles = new Set<string>();
+      for (const [header, language] of [
+        ["de-AT,de;q=0.9,en;q=0.8", "de"],
+        ["fr, tg;q=0.2, ru;q=0.7", "ru"],
+        ["tg-TJ", "tg"],
+        ["fr", "en"],
+        ["q=;,;;,de;q=x,*;q=1", "en"],
+      ] as const) {
+        const response = await get(path, { headers: { "accept-language": header } });
+        const html = await response.text();
+        expect([header, response.status, /lang="(..)"/.exec(html)?.[1]]).toEqual([header, 200, language]);
+        expect(response.headers.get("vary")).toContain("Accept-Language");
+        expect(response.headers.get("content-security-policy")).toContain("script-src 'self'");
+        expect(html).not.toMatch(/undefined|<script>/);
+        titles.add(/<title>(.*)<\/title>/.exec(html)?.[1] ?? "");
+      }
+      expect(titles.size).toBe(4);
+      const call = /data-call="\/api\/v1(.*?)"/.exec(await (await get(path)).text())?.[1];
+      expect(routes.filter(({ method, path: of }) => method === "POST" && of === call)).toHaveLength(1);
+      expect((await get(`${path}/page.js`)).headers.get("content-type")).toBe(
+        "text/javascript; charset=utf-8",
+      );
+    },
+  );
 });

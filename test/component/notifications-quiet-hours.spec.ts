@@ -201,7 +201,7 @@ describe("quiet hours", () => {
     await eventually(() => expect(platform.mails(email)).toHaveLength(1));
     expect(platform.mails(email)[0]).toMatchObject({
       subject: "Zugestellt",
-      text: expect.stringMatching(/^Guten Tag Zoë,\n\nGuten Appetit/),
+      text: expect.stringMatching(/^Guten Tag Zoë,\n\nGuten Appetit.*\n2 × Bread: 20,00\u00a0€\n/s),
     });
     expect(platform.mails(who.email)).toEqual([]);
   });

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { alert } from "../../contracts/alerts.ts";
+import { deliveryPin } from "../../lib/delivery-pin.ts";
 import { newId } from "../../lib/ids.ts";
 import { rebuildsOf } from "../../mixins/documents/documents.mixin.ts";
 import { eventually } from "../support/eventually.ts";
@@ -99,6 +100,24 @@ describe("notifications of orders", () => {
     expect(platform.mails(who.email)).toEqual([
       expect.objectContaining({ subject: "Delivered", text: expect.stringContaining("Bäckerei Aare") }),
     ]);
+  });
+
+  it("a courier on the way, mailed, has the PIN in both parts, and no table contains it", async () => {
+    const who = await platform.person();
+    const order = orderOf(who, { number: "K7-042" });
+    const pin = deliveryPin(platform.config.HANDOVER_SECRET, order.orderId);
+    await platform.say("order.assigned", order);
+    const settled = await platform.settled(who);
+    const [mail] = platform.mails(who.email);
+    expect(mail?.text).toContain(`\n\nYour PIN: ${pin}\n\nOrder K7-042\n2 × Bread: €20.00\n`);
+    expect(mail?.html).toContain(`>${pin}</p>`);
+    expect(mail?.html).toMatch(/>2 × Bread<\/td><td [^>]*>€20\.00<.*>€4\.50<.*>€24\.50</s);
+    const stored = await platform.rows("SELECT title, body, attempts FROM notifications WHERE id = ?", [
+      settled.id,
+    ]);
+    expect(stored).toHaveLength(1);
+    const written = JSON.stringify([stored, settled.title, settled.body]);
+    expect(written.replace(/"at":"[^"]*"|"durationMs":\d+/g, "")).not.toContain(pin);
   });
 
   it("an event without addressees sends nothing", async () => {

@@ -116,7 +116,7 @@ function parcelFor(devices: Device[]): DeliveryRequest & { address: string } {
         { name: "sandbox", settings: { url: `${web.url}/push/send` } },
       ],
     },
-    mail: { to: address, ...text, messageId: `${notificationId}@waybill` },
+    mail: () => ({ to: address, ...text, messageId: `${notificationId}@waybill` }),
     preferences: { push: true, email: true },
   };
 }

@@ -185,7 +185,7 @@ describe("scenario 1, register", () => {
       /^(.*)#(.*)$/.exec(await mailed(api, me.email, /(\S+\/email\/undo#\S+)/)) ?? [];
     const page = await fetch(link);
     expect([page.status, page.headers.get("content-type")]).toEqual([200, "text/html; charset=utf-8"]);
-    expect((await fetch(`${link}/undo.js`)).status).toBe(200);
+    expect((await fetch(`${link}/page.js`)).status).toBe(200);
     await signIn(api, email); // a look at the page undoes nothing
     await api.ok("POST /email/undo", { body: { token } });
     expect((await signIn(api, me.email)).access_token).toBeDefined();

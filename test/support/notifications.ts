@@ -13,6 +13,7 @@ import { inProcessMessageBus } from "../../providers/message-bus/index.ts";
 import { startMailbox } from "../../sandbox/mailbox/mailbox.ts";
 import { pushReceiver } from "../../sandbox/push/receiver.ts";
 import { serve } from "../../sandbox/web.ts";
+import type { MailDesign } from "../../services/notifications/domain/templates/mail.ts";
 import {
   type NotificationsDeps,
   notificationsService,
@@ -181,6 +182,13 @@ export async function startNotifications(
 }
 
 export type NotificationsHarness = Awaited<ReturnType<typeof startNotifications>>;
+
+/** The design of mails: with a front app, and PINs that are easy to find. */
+export const sampleDesign: MailDesign = {
+  brand: { name: "Nosh & Co", color: "#0b6e4f" },
+  pages: { appUrl: "https://app.example.org", publicUrl: "https://api.example.org" },
+  pinOf: () => "4711",
+};
 
 /** An order that is under way to its customer. */
 export function orderOf(who: Person, change: Partial<OrderSnapshot> = {}): OrderSnapshot {

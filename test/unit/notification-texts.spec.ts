@@ -1,13 +1,24 @@
 import { describe, expect, it } from "@jest/globals";
+import type { OrderSnapshot } from "../../contracts/messages.ts";
 import { rejectionReason } from "../../contracts/orders.ts";
+import { templateEvents } from "../../contracts/templates.ts";
 import {
   addresseesOf,
   audience,
   type OrderMessageType,
 } from "../../services/notifications/domain/audience.ts";
 import { acceptUntilMs, halfWayMs, minutesLeft } from "../../services/notifications/domain/reminders.ts";
-import { directTemplates, orderEvents } from "../../services/notifications/domain/templates/catalogue.ts";
 import {
+  directTemplates,
+  type OrderEvent,
+  orderEvents,
+  type Text,
+} from "../../services/notifications/domain/templates/catalogue.ts";
+import { channelsOf } from "../../services/notifications/domain/templates/placeholders.ts";
+import {
+  builtIn,
+  builtInLanguages,
+  builtInOnly,
   languageOf,
   renderDirect,
   renderOrder,
@@ -16,7 +27,7 @@ import {
   renderTextMail,
   TemplateError,
 } from "../../services/notifications/domain/templates/render.ts";
-import { sampleOrder } from "../support/notifications.ts";
+import { sampleDesign, sampleOrder } from "../support/notifications.ts";
 
 const at = "2026-11-22T10:00:00.000Z";
 const values = {
@@ -24,6 +35,22 @@ const values = {
   ...{ partner: "Café", address: "shop.example" },
 };
 const canary = `<script>alert("1")</script>&'`;
+
+const direct = (template: string, values: Record<string, string>, language: string, design = sampleDesign) =>
+  renderDirect({ template, values, language, email: "zoe+x@example.org" }, design);
+
+function mailOf(
+  event: OrderEvent,
+  order: OrderSnapshot,
+  language: string,
+  firstName = "Zoë",
+  design = sampleDesign,
+) {
+  const details = { event, orderId: order.orderId, order };
+  const options = { channel: "email", overrides: builtInOnly } as const;
+  const text = renderOrder(event, { order, firstName, at }, language, options);
+  return renderTextMail({ ...text, details }, { email: "zoe@example.org", firstName }, design);
+}
 
 describe("audience", () => {
   it("has a text for every event that is sent, and a recipient for every text", () => {
@@ -108,7 +135,7 @@ describe("the reminder of a paid order", () => {
     expect(acceptUntilMs({}, paidAtMs, nowMs)).toBe(nowMs + 10 * MINUTE_MS);
   });
 
-  it.each(["en", "de"])("in %s, names the order, its price and the minutes that are left", (language) => {
+  it.each(builtInLanguages)("in %s, names the order, its price and the minutes that are left", (language) => {
     const total = { amountMinor: 2_450, currency: "EUR" };
     const minutes = minutesLeft(paidAtMs, paidAtMs + 4.2 * MINUTE_MS);
     const { body } = renderReminder(
@@ -116,11 +143,11 @@ describe("the reminder of a paid order", () => {
       "Zoë",
       language,
     );
-    expect(body).toMatch(/Bäckerei Aare.*24[.,]50.*5 [Mm]in.*K7-042/);
+    expect(body).toMatch(/Bäckerei Aare.*24[.,]50.*5 (?:[Mm]in|мин|дақ).*K7-042/);
   });
 });
 
-describe.each(["en", "de"])("texts in %s", (language) => {
+describe.each(builtInLanguages)("texts in %s", (language) => {
   it.each(orderEvents)("%s, with and without optional values, is a short text without gaps", (event) => {
     const full = sampleOrder({
       reason: "No bread left.",
@@ -173,7 +200,7 @@ describe.each(["en", "de"])("texts in %s", (language) => {
     expect(new Set(texts).size).toBe(rejectionReason.values.length);
     const order = sampleOrder({ reason: "-", rejection: { reason: "other", outOfStock: [] } });
     const { body } = renderOrder("order.rejected:customer", { order, firstName: "Zoë", at }, language);
-    expect(body).not.toMatch(/Reason|Grund/);
+    expect(body).not.toMatch(/Reason|Grund|Причина|Сабаб/);
   });
 
   it("an order's text, with the longest names, fits the columns", () => {
@@ -188,7 +215,7 @@ describe.each(["en", "de"])("texts in %s", (language) => {
   it.each(directTemplates)(
     "%s, as a mail, is the same in text and markup and escapes its values",
     (template) => {
-      const mail = renderDirect(template, { ...values, firstName: canary }, language);
+      const mail = direct(template, { ...values, firstName: canary }, language);
       expect(mail.text).toContain(canary);
       expect(mail.html).not.toContain("<script>");
       expect(mail.html).toContain("&lt;script&gt;");
@@ -199,7 +226,7 @@ describe.each(["en", "de"])("texts in %s", (language) => {
   it.each(["confirm-email", "reset-password", "change-email"])(
     "%s shows its code, but not in the history",
     (name) => {
-      const { text, html, summary } = renderDirect(name, values, language);
+      const { text, html, summary } = direct(name, values, language);
       expect(text).toContain("123456");
       expect(html).toContain("123456");
       expect(JSON.stringify(summary)).not.toContain("123456");
@@ -208,8 +235,9 @@ describe.each(["en", "de"])("texts in %s", (language) => {
 
   it("an order's mail, with any name of the partner, contains no markup of theirs", () => {
     const order = sampleOrder({ partnerTitle: canary });
-    const text = renderOrder("order.delivered:customer", { order, firstName: "Zoë", at }, language);
-    expect(renderTextMail(text, "Zoë", language).html).not.toContain("<script>");
+    const { html } = mailOf("order.assigned:customer", order, language, canary);
+    expect(html).not.toContain("<script>");
+    expect(html.split("&lt;script&gt;").length).toBeGreaterThan(3);
   });
 });
 
@@ -231,8 +259,162 @@ describe("languages", () => {
   });
 
   it("a direct send, of an unknown template or without its code, is refused with TemplateError", () => {
-    expect(() => renderDirect("nonsense", values, "en")).toThrow(TemplateError);
-    expect(() => renderDirect("toString", values, "en")).toThrow(TemplateError);
-    expect(() => renderDirect("confirm-email", {}, "en")).toThrow(/needs the value code/);
+    expect(() => direct("nonsense", values, "en")).toThrow(TemplateError);
+    expect(() => direct("toString", values, "en")).toThrow(TemplateError);
+    expect(() => direct("confirm-email", {}, "en")).toThrow(/needs the value code/);
+  });
+});
+
+describe("mails", () => {
+  const order = sampleOrder({ number: "K7-042" });
+  const hrefs = (html: string) => [...html.matchAll(/href="([^"]*)"/g)].map(([, url]) => url);
+
+  it("about an order, list its products, fee and total, what happens next and a link, in both parts", () => {
+    const { text, html } = mailOf("order.paid:customer", order, "en");
+    const url = `https://app.example.org/orders/${order.orderId}`;
+    for (const shown of [
+      "Order K7-042",
+      "2 × Bread",
+      "€20.00",
+      "€4.50",
+      "€24.50",
+      "you get your money back",
+      url,
+    ]) {
+      expect([shown, text.includes(shown), html.includes(shown)]).toEqual([shown, true, true]);
+    }
+    expect(hrefs(html)).toEqual([url, "https://app.example.org/settings/notifications"]);
+  });
+
+  it("about a courier on the way, contain the PIN, and no other mail or text does", () => {
+    const withPin = orderEvents.filter((event) => {
+      const { text, html, subject } = mailOf(event, order, "en");
+      const push = renderOrder(event, { order, firstName: "Zoë", at }, "en");
+      expect(`${subject} ${JSON.stringify(push)}`).not.toContain("4711");
+      expect(html.includes(">4711<")).toBe(text.includes("Your PIN: 4711"));
+      return text.includes("4711");
+    });
+    expect(withPin).toEqual(["order.assigned:customer"]);
+    const { pinOf: _, ...withoutPin } = sampleDesign;
+    expect(mailOf("order.assigned:customer", order, "en", "Zoë", withoutPin).text).not.toContain("Your PIN");
+  });
+
+  it.each([
+    ["confirm-email", "/email/confirm#email=zoe%2Bx%40example.org&code=123456"],
+    ["reset-password", "/password/reset#email=zoe%2Bx%40example.org&code=123456"],
+    ["invitation", "/invitations/accept#token=inv_abc"],
+  ])("of %s, link to the front app or, without one, to the gateway's page", (template, path) => {
+    const own = { ...sampleDesign, pages: { publicUrl: sampleDesign.pages.publicUrl } };
+    expect(direct(template, values, "en").text).toContain(`\nhttps://app.example.org${path}\n`);
+    expect(direct(template, values, "en", own).text).toContain(`\nhttps://api.example.org${path}\n`);
+    expect(mailOf("order.paid:customer", order, "en", "Zoë", own).html).not.toContain("href");
+  });
+
+  it.each([
+    ["https://api.example.org/email/undo#abc", true],
+    ["https://app.example.org/email/undo#abc", true],
+    ["https://api.example.org.evil.example/email/undo#abc", false],
+    ["https://api.example.org@evil.example/", false],
+    ["http://api.example.org/email/undo#abc", false],
+    ["javascript:alert(1)", false],
+    ["data:text/html,x", false],
+    ["/email/undo", false],
+  ])("with the link %s, contain it: %s", (link, isShown) => {
+    const { text, html } = direct("email-changed", { link, days: "7" }, "en");
+    expect([text.includes(link), hrefs(html).includes(link)]).toEqual([isShown, isShown]);
+  });
+
+  it("of an invitation, say in the reader's language which role it gives and for how long", () => {
+    const sent = { token: "inv_abc", role: "deliverer", days: "7" };
+    const said = builtInLanguages.map((language) => direct("invitation", sent, language).text);
+    for (const [index, words] of [
+      /courier.*7 days/s,
+      /Kurier.*7 Tage/s,
+      /курьер.*7 дней/s,
+      /курйер.*7 рӯз/s,
+    ].entries())
+      expect(said[index]).toMatch(words);
+    expect(direct("invitation", { ...sent, role: "toString" }, "en").text).not.toMatch(/Your role|function/);
+  });
+
+  it("with as much as an order and its texts can hold, stay below 200 KB, and say how much they left out", () => {
+    const line = { productId: "p", title: "&".repeat(200), quantity: 99, unitPrice: order.total };
+    const long = sampleOrder({
+      lines: Array.from({ length: 51 }, () => line),
+      partnerTitle: "<".repeat(120),
+      reason: "'".repeat(500),
+    });
+    const { text, html } = mailOf("order.cancelled:customer", long, "ru", "ы".repeat(100));
+    expect(text).toContain("+ 21 другой товар");
+    expect(Buffer.byteLength(text + html)).toBeLessThan(200_000);
+    const flood = direct("confirm-email", { ...values, firstName: "&".repeat(60_000) }, "en");
+    expect(Buffer.byteLength(flood.text + flood.html)).toBeLessThan(200_000);
+  });
+
+  it("have the brand's name, colour and logo, and nothing else to load", () => {
+    const brand = { name: "Nosh", color: "#ffd400", logoUrl: 'https://cdn.example.org/l.png?a="b"' };
+    const { text, html } = direct("confirm-email", values, "en", { ...sampleDesign, brand });
+    expect(text).toMatch(/Welcome to Nosh\..*Nosh sent this mail/s);
+    expect(html).toContain('src="https://cdn.example.org/l.png?a=&quot;b&quot;" alt="Nosh"');
+    expect(html).toMatch(/bgcolor="#ffd400"[^>]*><a [^>]*color:#000000"/);
+    expect(html.match(/\b(?:src|url|background)\s*=/g)).toEqual(["src="]);
+  });
+});
+
+describe("the four languages", () => {
+  const texts = (language: string) =>
+    templateEvents.flatMap((event) =>
+      channelsOf(event).map(
+        (channel) => [event, channel, builtIn(event, language, channel) as Text] as const,
+      ),
+    );
+  const names = ({ title, body }: Text) =>
+    [...new Set([...`${title} ${body}`.matchAll(/\{\{([a-z_]+)/g)].map(([, name]) => name))].toSorted();
+
+  it("have every text, with the same placeholders and the same number of paragraphs", () => {
+    expect(builtInLanguages).toEqual(["en", "de", "ru", "tg"]);
+    const shapes = builtInLanguages.map((language) =>
+      texts(language).map(([event, channel, text]) => [
+        ...[event, channel, text.body.split("\n\n").length],
+        ...names(text),
+      ]),
+    );
+    for (const shape of shapes) expect(shape).toEqual(shapes[0]);
+  });
+
+  it.each(builtInLanguages)(
+    "in %s, have the word of each plural form that an integer can need",
+    (language) => {
+      const supported = Intl.PluralRules.supportedLocalesOf(language).length > 0;
+      const needed = new Set(
+        Array.from({ length: 200 }, (_, count) =>
+          supported ? new Intl.PluralRules(language).select(count) : "other",
+        ),
+      );
+      const forms = texts(language).flatMap(([, , { body }]) => [
+        ...body.matchAll(/\{\{[a-z_]+:([^}]*)\}\}/g),
+      ]);
+      expect(forms.length > 0).toBe(supported);
+      for (const [, form = ""] of forms) {
+        expect(new Set(form.split("|").map((one) => one.trim().split(" ")[0]))).toEqual(needed);
+      }
+    },
+  );
+
+  it.each([
+    ["ru", /[^\p{Script=Cyrillic}\p{N}\p{P}\p{Z}\n]/u],
+    ["tg", /[^\p{Script=Cyrillic}\p{N}\p{P}\p{Z}\n]/u],
+  ])("in %s, have no letter of another script outside of names", (language, foreign) => {
+    for (const [event, , { title, body }] of texts(language)) {
+      const written = `${title} ${body}`.replace(
+        /\{\{[a-z_]+(?:\}\}|[:|])|\}\}|\||\b(?:one|few|many|other)\b|\bPIN\b/g,
+        "",
+      );
+      expect([event, foreign.exec(written)]).toEqual([event, null]);
+    }
+    const tajik = texts("tg")
+      .map(([, , { body }]) => body)
+      .join("");
+    expect([..."ғӣқӯҳҷ"].filter((letter) => !tajik.includes(letter))).toEqual([]);
   });
 });

@@ -1,7 +1,10 @@
 import { describe, expect, it } from "@jest/globals";
 import { templateEvents } from "../../contracts/templates.ts";
 import type { Template } from "../../services/notifications/domain/templates/catalogue.ts";
-import { placeholdersByEvent } from "../../services/notifications/domain/templates/placeholders.ts";
+import {
+  channelsOf,
+  placeholdersByEvent,
+} from "../../services/notifications/domain/templates/placeholders.ts";
 import {
   builtIn,
   builtInLanguages,
@@ -17,14 +20,19 @@ import {
   TemplateError,
   textOf,
 } from "../../services/notifications/domain/templates/render-template.ts";
-import { sampleOrder } from "../support/notifications.ts";
+import { sampleDesign, sampleOrder } from "../support/notifications.ts";
 
 const REJECTED = "order.rejected:customer";
 const at = "2026-11-22T10:00:00.000Z";
 const text = (body: string, title = "A title"): Template => ({ title, body });
 const rejected = (body: string, values: Record<string, string> = {}) =>
   textOf(
-    renderTemplate(text(body), REJECTED, { partner: "Crema", first_name: "Zoë", total: "€1.00", ...values }),
+    renderTemplate(
+      text(body),
+      REJECTED,
+      { partner: "Crema", first_name: "Zoë", total: "€1.00", ...values },
+      "en",
+    ),
   ).body;
 const rulesOf = (template: Template, event: Parameters<typeof problemsOf>[1] = REJECTED) =>
   problemsOf(template, event).map(({ field, rule }) => `${field} ${rule}`);
@@ -64,18 +72,47 @@ describe("a text with placeholders", () => {
   });
 
   it("rendered with lines, has one line as its title", () => {
-    const filled = renderTemplate(text("x", "No: {{reason|}}"), REJECTED, {
-      reason: "a\r\nBcc: b@example.org",
-    });
+    const filled = renderTemplate(
+      text("x", "No: {{reason|}}"),
+      REJECTED,
+      {
+        reason: "a\r\nBcc: b@example.org",
+      },
+      "en",
+    );
     expect(filled.title).toBe("No: a Bcc: b@example.org");
   });
 
   it.each(["{{constructor}}", "{{__proto__}}", "{{toString}}", "{{code}}"])(
     "with the unknown name %s, is not rendered",
     (name) => {
-      expect(() => renderTemplate(text(name), REJECTED, { code: "123456" })).toThrow(TemplateError);
+      expect(() => renderTemplate(text(name), REJECTED, { code: "123456" }, "en")).toThrow(TemplateError);
     },
   );
+
+  it.each([
+    ["en", "1", "1 minute"],
+    ["en", "5", "5 minutes"],
+    ["ru", "1", "1 минуту"],
+    ["ru", "3", "3 минуты"],
+    ["ru", "11", "11 минут"],
+    ["ru", "21", "21 минуту"],
+    ["tg", "1", "1 дақиқа"],
+    ["tg", "5", "5 дақиқа"],
+    ["ar", "5", "5 x"],
+  ])("in %s, has the form of the number %s", (language, minutes, written) => {
+    const forms: Record<string, string> = {
+      en: "one minute | other minutes",
+      ru: "one минуту | few минуты | many минут",
+      tg: "other дақиқа",
+      ar: "one y | other x",
+    };
+    const { body } = text(`{{ready_in_minutes|}} {{ready_in_minutes: ${forms[language]}}}`);
+    const values = { ready_in_minutes: minutes };
+    expect(textOf(renderTemplate(text(body), "order.accepted:customer", values, language)).body).toBe(
+      written,
+    );
+  });
 
   it("with braces that belong to no placeholder, keeps them", () => {
     expect(rejected("{a} [b] {{partner}}")).toBe("{a} [b] Crema");
@@ -85,7 +122,10 @@ describe("a text with placeholders", () => {
 describe("the check of a template override", () => {
   it.each(builtInLanguages)("accepts the built-in texts of %s", (language) => {
     for (const event of templateEvents) {
-      expect([event, ...problemsOf(builtIn(event, language) as Template, event)]).toEqual([event]);
+      for (const channel of channelsOf(event)) {
+        const template = builtIn(event, language, channel) as Template;
+        expect([event, ...problemsOf(template, event)]).toEqual([event]);
+      }
     }
   });
 
@@ -103,6 +143,9 @@ describe("the check of a template override", () => {
     ["[[ a\n\n{{reason}} ]]", "body syntax"],
     ["Why: {{reason}}", "body mayBeMissing"],
     ["[[{{reason}}]]", "body empty"],
+    ["{{total: some}}", "body syntax"],
+    ["{{total: one}}", "body syntax"],
+    ["{{reason: one a | other b}}", "body mayBeMissing"],
   ])("of %j, reports: %s", (body, problem) => {
     expect(rulesOf(text(body))).toEqual([problem]);
   });
@@ -198,7 +241,8 @@ describe("a template override, as a mail,", () => {
     values: Record<string, string> = { code: "482913" },
   ) => {
     const texts = own({ [`confirm-email ${language} email`]: template });
-    return { ...renderDirect("confirm-email", values, language, texts.mail.overrides), broken: texts.broken };
+    const sent = { template: "confirm-email", values, language, email: "zoe@example.org" };
+    return { ...renderDirect(sent, sampleDesign, texts.mail.overrides), broken: texts.broken };
   };
 
   it("contains no markup of its own or of a value", () => {
@@ -217,16 +261,17 @@ describe("a template override, as a mail,", () => {
 
   it("in a language with built-in texts, has their greeting and signature", () => {
     const { text: plain } = direct(text("Der Code: {{code}}"), "de-AT");
-    expect(plain).toMatch(/^Guten Tag,\n\nDer Code: 482913\n\n-- \nWaybill hat/);
+    expect(plain).toMatch(/^Guten Tag,\n\nDer Code: 482913\n\nAdresse bestätigen:\n.*\n\n-- \nNosh & Co hat/);
   });
 
   it("in a language without built-in texts, has neither", () => {
     const { text: plain, html } = direct(text("Bonjour.\n\n{{code}}"), "fr");
-    expect(plain).toBe("Bonjour.\n\n    482913");
-    expect(html).toContain('<html lang="fr">');
-    expect(renderTextMail({ title: "t", body: "Un\n\ndeux\ntrois" }, "Zoë", "fr").html).toContain(
-      "<p>Un</p>\n<p>deux<br>trois</p>",
-    );
+    expect(plain).toMatch(/^Bonjour\.\n\n {4}482913\n\nConfirm the address:\n\S+$/);
+    expect(html).toContain('<html lang="fr" dir="ltr">');
+    const mail = { title: "t", body: "Un\n\ndeux\ntrois", language: "ar" };
+    const written = renderTextMail(mail, { email: "zoe@example.org", firstName: "Zoë" }, sampleDesign).html;
+    expect(written).toMatch(/<\/h1><p [^>]*>Un<\/p>\n<p [^>]*>deux<br>trois<\/p>/);
+    expect(written).toContain('<html lang="ar" dir="rtl">');
   });
 
   it("without its code, is refused like the built-in one", () => {

@@ -37,7 +37,8 @@ import { registerAccount } from "../workers/erasure.ts";
 import { requirePassword } from "./passwords.ts";
 import { endSessions } from "./sessions.ts";
 
-const LIFE_SECONDS = 7 * 86_400;
+const LIFE_DAYS = 7;
+const LIFE_SECONDS = LIFE_DAYS * 86_400;
 const TOKEN_BYTES = 32;
 const PAGE_SIZE = 20;
 
@@ -74,7 +75,7 @@ export async function invite(
       detail: describeGrant(grant),
       ip: ctx.meta.clientIp,
     });
-    await sendToken(deps, trx, caller, { id, email, token });
+    await sendToken(deps, trx, caller, { id, email, role: grant.role, token });
     return { invitationId: id, expiresAt };
   });
 }
@@ -136,7 +137,10 @@ export async function resendInvitation(
       ...{ actorId: caller.id, action: "invitation.resent", subject: invitationId },
       ip: ctx.meta.clientIp,
     });
-    await sendToken(deps, trx, caller, { id: invitationId, email: present.email, token });
+    await sendToken(deps, trx, caller, {
+      ...{ id: invitationId, token },
+      ...{ email: present.email, role: present.role },
+    });
     return { invitationId, expiresAt };
   });
 }
@@ -152,11 +156,12 @@ async function sendToken(
   deps: IdentityDependencies,
   trx: Transaction,
   caller: Caller,
-  { id, email, token }: { id: string; email: string; token: string },
+  { id, email, role, token }: { id: string; email: string; role: Role; token: string },
 ): Promise<void> {
   const inviter = await profileById(trx, caller.id);
   const language = inviter?.language ?? DEFAULT_LANGUAGE;
-  const mail = { template: "invitation", email, language, subject: id, values: { token } } as const;
+  const values = { token, role, days: String(LIFE_DAYS) };
+  const mail = { template: "invitation", email, language, subject: id, values } as const;
   await deps.outbox.add(trx, [mailMessage(deps, mail)]);
 }
 

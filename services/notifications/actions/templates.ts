@@ -149,7 +149,7 @@ function allOf(own: readonly TemplateRow[]): TemplateView[] {
   const builtIns = templateEvents.flatMap((event) =>
     channelsOf(event).flatMap((channel) =>
       builtInLanguages.map((language): TemplateView => {
-        const { title, body } = builtIn(event, language) as Template;
+        const { title, body } = builtIn(event, language, channel) as Template;
         const text = { event, language, channel, title, body };
         return {
           ...text,
@@ -175,9 +175,9 @@ function ownView(row: TemplateRow): OwnTemplate {
   };
 }
 
-function previewAndPlaceholders(
-  text: Template & { event: TemplateEvent },
-): Pick<TemplateView, "preview" | "placeholders"> {
+type TextOfEvent = Template & { event: TemplateEvent; language: string };
+
+function previewAndPlaceholders(text: TextOfEvent): Pick<TemplateView, "preview" | "placeholders"> {
   const placeholders = placeholdersByEvent[text.event].map(({ name, about, optional, secret, required }) => ({
     placeholder: name,
     about,
@@ -189,13 +189,13 @@ function previewAndPlaceholders(
 }
 
 /** Rendered with the example of each placeholder. A template with a problem is shown unrendered. */
-function previewOf(text: Template & { event: TemplateEvent }): TemplateView["preview"] {
+function previewOf(text: TextOfEvent): TemplateView["preview"] {
   const { title, body } = problemsOf(text, text.event).length > 0 ? text : renderExample(text);
   return { title: shorten(title, PREVIEW_TITLE_MAX), body: shorten(body, PREVIEW_BODY_MAX) };
 }
 
-function renderExample(text: Template & { event: TemplateEvent }): Template {
-  return textOf(renderTemplate(text, text.event, exampleValues(text.event)));
+function renderExample(text: TextOfEvent): Template {
+  return textOf(renderTemplate(text, text.event, exampleValues(text.event), text.language));
 }
 
 type TemplateIdentity = Pick<TemplateView, "event" | "language" | "channel">;

@@ -1,5 +1,5 @@
 import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
-import type { RenderedText } from "../domain/templates/render.ts";
+import type { NotificationMail } from "../domain/templates/render.ts";
 import { NOTIFICATION_COLUMNS, type NotificationRow } from "./notifications.repository.ts";
 
 const COUNT_MAX = 100_000;
@@ -10,7 +10,7 @@ export interface Deferral {
   /** RFC 3339. */
   deferredUntil: string;
   orderVersion?: number | undefined;
-  mail?: RenderedText | undefined;
+  mail?: NotificationMail | undefined;
 }
 
 /** Defers a notification, also one that was deferred before. */
@@ -60,7 +60,7 @@ export interface DeferredRow extends NotificationRow {
   orderVersion?: number;
   /** The newest version of its order that people were notified of. */
   newestVersion?: number;
-  mail?: RenderedText;
+  mail?: NotificationMail;
 }
 
 /** A notification that is deferred or was enqueued after that; undefined when it is settled. */

@@ -6,7 +6,6 @@ import type { Transaction } from "../../../lib/sql/database.ts";
 import { deferredNotification, markDueQueued } from "../store/deferred.repository.ts";
 import { failUnsettled } from "../store/notifications.repository.ts";
 import { recipientsOf } from "../store/recipients.repository.ts";
-import { mailFor } from "./outgoing-notifications.ts";
 import {
   dropNotification,
   type OutgoingNotification,
@@ -54,7 +53,7 @@ export async function deliverDeferred(
     deferrable: { orderVersion },
     wasDeferred: true,
     ...(mail && { mailText: mail }),
-    ...(mail && person && { mail: mailFor(mail, person) }),
+    ...(person && { recipient: person }),
   };
   return sendStored(deps, [{ row, outgoing }], logger);
 }

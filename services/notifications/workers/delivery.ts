@@ -38,8 +38,8 @@ export interface DeliveryRequest {
   devices: readonly Device[];
   /** Absent when no agent is enabled. */
   sender?: Sender | undefined;
-  /** Absent when no address is known. */
-  mail?: Mail | undefined;
+  /** Renders the mail, when it is sent. Undefined when no address is known. */
+  mail: () => Mail | undefined;
   /** `mailOnly` for answers to the user's own action, such as a code: preferences do not apply. */
   preferences: { push: boolean; email: boolean } | "mailOnly";
   /** The mail is sent also when a device has accepted the push. */
@@ -234,15 +234,13 @@ async function tryPush(run: Run, { device, provider, settings, token }: PushAtte
 
 async function mail(run: Run): Promise<{ outcome: string; retryable: boolean }> {
   const { deps, request } = run;
-  if (!request.mail) {
+  const content = request.mail();
+  if (!content) {
     skip(run, "email", deps.mailer.name, "no address is known yet");
     return { outcome: "skipped", retryable: true };
   }
   const atMs = deps.clock.now();
-  const result = await deps.mailer.send(
-    request.mail,
-    Math.max(MIN_MAIL_MS, run.startMs + DEADLINE_MS - atMs),
-  );
+  const result = await deps.mailer.send(content, Math.max(MIN_MAIL_MS, run.startMs + DEADLINE_MS - atMs));
   record(run, {
     channel: "email",
     provider: deps.mailer.name,

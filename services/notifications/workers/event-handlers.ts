@@ -89,7 +89,7 @@ export function handlers(deps: SendingDeps): Handlers {
       external: async (message, lease) =>
         sendNotifications(
           deps,
-          [directNotification(deps.keys, await deps.templateOverrides.current(), message)],
+          [directNotification(deps, await deps.templateOverrides.current(), message)],
           lease,
         ),
     },

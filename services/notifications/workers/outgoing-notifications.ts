@@ -1,5 +1,5 @@
 import { alertAudience, alertFrequency, alertUrgency } from "../../../contracts/alerts.ts";
-import { type Message, mailAad } from "../../../contracts/messages.ts";
+import { type Message, mailAad, type OrderSnapshot } from "../../../contracts/messages.ts";
 import { decrypt, type EncryptionKeys } from "../../../lib/encryption.ts";
 import { derivedId } from "../../../lib/ids.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
@@ -8,7 +8,9 @@ import type { HandlerError } from "../../../mixins/consumer/handlers.ts";
 import { addresseesOf, concernsStaff, type OrderMessageType } from "../domain/audience.ts";
 import { minutesLeft } from "../domain/reminders.ts";
 import { isDeferrable, usesBothChannels } from "../domain/templates/catalogue.ts";
+import type { MailDesign, MailDetails, OrderDetails } from "../domain/templates/mail.ts";
 import {
+  type DirectInput,
   type RenderedText,
   type RenderOptions,
   renderAlert,
@@ -17,7 +19,6 @@ import {
   renderOrder,
   renderRefund,
   renderReminder,
-  renderTextMail,
   type TemplateOverrideLookup,
 } from "../domain/templates/render.ts";
 import { customerOf, type NewNotification, type Reminder } from "../store/notifications.repository.ts";
@@ -56,9 +57,14 @@ export async function orderNotifications(
     const firstName = person?.firstName ?? (userId === order.customer.id ? order.customer.name : undefined);
     const input = omitUndefined({ order, firstName, deliverer, at: time });
     const render = (options: RenderOptions) => renderOrder(event, input, languageOf(person), options);
-    const notification = { messageId: id, addressee: userId, userId, orderId: order.orderId, event: type };
+    const { orderId } = order;
+    const notification = { messageId: id, addressee: userId, userId, orderId, event: type };
     outgoing.push({
-      ...personalNotification(notification, render, overrides, person),
+      ...personalNotification(notification, render, overrides, person, {
+        event,
+        orderId,
+        order: contentOf(order),
+      }),
       ...(usesBothChannels(event) && { bothChannels: true }),
       ...(isDeferrable(event) && { deferrable: { orderVersion: order.version } }),
     });
@@ -84,7 +90,7 @@ export async function nearNotifications(
     const render = (options: RenderOptions) =>
       renderNear(event, input, person.firstName, person.language, options);
     const notification = { messageId: id, addressee: userId, userId, orderId, event: "courier.near" };
-    return [personalNotification(notification, render, overrides, person)];
+    return [personalNotification(notification, render, overrides, person, { event, orderId })];
   });
 }
 
@@ -97,15 +103,18 @@ export async function reminderNotifications(
 ): Promise<OutgoingNotification[]> {
   const { people, staff } = await recipientsWithStaff(db, [], reminder.partnerId);
   const input = { ...reminder, minutesLeft: minutesLeft(nowMs, Date.parse(reminder.acceptUntil)) };
-  const event = "order.unanswered";
+  const details = { event: "order.unanswered:partner", orderId } as const;
   return staff.flatMap((userId) => {
     const person = people.get(userId);
     if (!person) return [];
     const render = (options: RenderOptions) =>
       renderReminder(input, person.firstName, person.language, options);
-    const notification = { messageId, addressee: userId, userId, orderId, event };
+    const notification = { messageId, addressee: userId, userId, orderId, event: "order.unanswered" };
     return [
-      { ...personalNotification(notification, render, overrides, person), bothChannels: true as const },
+      {
+        ...personalNotification(notification, render, overrides, person, details),
+        bothChannels: true as const,
+      },
     ];
   });
 }
@@ -129,7 +138,8 @@ export async function refundNotifications(
     orderId: data.orderId,
     event: "refund.completed",
   };
-  const personal = personalNotification(notification, render, overrides, person);
+  const details = { event: "refund.completed:customer", orderId: data.orderId } as const;
+  const personal = personalNotification(notification, render, overrides, person, details);
   return [isDeferrable("refund.completed:customer") ? { ...personal, deferrable: {} } : personal];
 }
 
@@ -149,6 +159,7 @@ export async function alertNotifications(
       (options) => renderAlert(data, operator.firstName, operator.language, options),
       overrides,
       operator,
+      { event: "alert.raised:admin" },
     ),
     ...(bothChannels && { bothChannels: true as const }),
     ...(deferrable && { deferrable: {} }),
@@ -173,19 +184,20 @@ function personalNotification(
   render: (options: RenderOptions) => RenderedText,
   overrides: TemplateOverrideLookup,
   person: Recipient | undefined,
+  details: MailDetails,
 ): OutgoingNotification {
   const { title, body } = render({ channel: "push", overrides });
-  const mailText = render({ channel: "email", overrides });
+  const mailText = { ...render({ channel: "email", overrides }), details };
   const outgoing = { notification: { ...notification, title, body }, mailText };
-  return person ? { ...outgoing, mail: mailFor(mailText, person) } : outgoing;
+  return person ? { ...outgoing, recipient: person } : outgoing;
 }
 
-/** The mail to this person, with the text, a greeting and a footer. */
-export function mailFor(
-  text: RenderedText,
-  { email, firstName }: Recipient,
-): NonNullable<OutgoingNotification["mail"]> {
-  return { to: email, ...renderTextMail(text, firstName, text.language) };
+/** What mails list of an order. */
+function contentOf({ number, lines, fee, total }: OrderSnapshot): OrderDetails {
+  return {
+    ...{ number, fee, total },
+    lines: lines.map(({ title, quantity, unitPrice }) => ({ title, quantity, unitPrice })),
+  };
 }
 
 function languageOf(person: Recipient | undefined): string {
@@ -197,11 +209,11 @@ function languageOf(person: Recipient | undefined): string {
  * @throws TemplateError, which is permanent; DecryptionError, which may end when the change of the secret is complete
  */
 export function directNotification(
-  keys: EncryptionKeys,
+  { keys, mailDesign }: { keys: EncryptionKeys; mailDesign: MailDesign },
   overrides: TemplateOverrideLookup,
   { id, data }: Message<"notification.requested">,
 ): OutgoingNotification {
-  const { summary, ...mail } = rendered(data, valuesOf(keys, data), overrides);
+  const { summary, ...mail } = rendered({ ...data, values: valuesOf(keys, data) }, mailDesign, overrides);
   return {
     notification: {
       messageId: id,
@@ -225,13 +237,9 @@ function valuesOf(keys: EncryptionKeys, { values, sealed, ...about }: Requested)
   };
 }
 
-function rendered(
-  { template, language }: Requested,
-  values: Record<string, string>,
-  overrides: TemplateOverrideLookup,
-) {
+function rendered(requested: DirectInput, design: MailDesign, overrides: TemplateOverrideLookup) {
   try {
-    return renderDirect(template, values, language, overrides);
+    return renderDirect(requested, design, overrides);
   } catch (error) {
     (error as HandlerError).permanent = true;
     throw error;

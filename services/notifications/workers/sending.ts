@@ -13,7 +13,8 @@ import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
 import type { Mail } from "../../../providers/email/index.ts";
 import type { Sender } from "../dependencies.ts";
 import { deferredUntil } from "../domain/quiet-hours.ts";
-import type { RenderedText } from "../domain/templates/render.ts";
+import type { MailDesign } from "../domain/templates/mail.ts";
+import { type NotificationMail, renderTextMail } from "../domain/templates/render.ts";
 import type { NotificationDocument } from "../projections/history.ts";
 import { type Deferral, defer, deleteDeferral } from "../store/deferred.repository.ts";
 import {
@@ -30,6 +31,7 @@ import {
   savePasses,
   storeNotifications,
 } from "../store/notifications.repository.ts";
+import type { Recipient } from "../store/recipients.repository.ts";
 import { openSender } from "../use-cases/agent-settings.ts";
 import type { TemplateOverrides } from "../use-cases/template-overrides.ts";
 import { type DeliveryDeps, type DeliveryResult, deliver, type TokenFailure } from "./delivery.ts";
@@ -46,15 +48,18 @@ export interface SendingDeps extends DeliveryDeps {
   documents: Documents<NotificationDocument>;
   templateOverrides: Pick<TemplateOverrides, "current">;
   keys: EncryptionKeys;
+  mailDesign: MailDesign;
 }
 
 /** One notification to one person, before it is stored. */
 export interface OutgoingNotification {
   notification: NewNotification;
   /** Absent while no address is known. */
+  recipient?: Pick<Recipient, "email" | "firstName">;
+  /** The text of the mail without greeting and footer, and what the mail is about. */
+  mailText?: NotificationMail;
+  /** The whole mail of an answer to the user's own action, whose text is secret. */
   mail?: Omit<Mail, "messageId">;
-  /** The text of the mail without greeting and footer. Absent when it is secret. */
-  mailText?: RenderedText;
   mailOnly?: true;
   /** By push and by mail. Without it, a mail is sent if no device accepts the push. It is never deferred. */
   bothChannels?: true;
@@ -156,10 +161,11 @@ async function senderOf(deps: SendingDeps, logger: Pick<Logger, "warn">): Promis
 async function deliverOne(
   deps: SendingDeps,
   row: NotificationRow,
-  { mail, bothChannels, deferrable }: OutgoingNotification,
+  outgoing: OutgoingNotification,
   channels: Channels | undefined,
   sender: () => Promise<Sender | undefined>,
 ): Promise<Sent["result"]> {
+  const { bothChannels, deferrable } = outgoing;
   const { preferences, devices } = channels ?? { preferences: "mailOnly" as const, devices: [] };
   const nowMs = deps.clock.now();
   const untilMs = deferrable && preferences !== "mailOnly" ? deferredUntil(preferences, nowMs) : undefined;
@@ -177,10 +183,23 @@ async function deliverOne(
       preferences,
       bothChannels,
       sender: devices.length > 0 ? await sender() : undefined,
-      mail: mail && { ...mail, messageId: `${row.id}@waybill` },
+      mail: () => {
+        const mail = mailOf(outgoing, deps.mailDesign);
+        return mail && { ...mail, messageId: `${row.id}@waybill` };
+      },
     },
     deps,
   );
+}
+
+/** Rendered when the mail is sent: most notifications are pushes, and no other place may contain the PIN. */
+function mailOf(
+  { mail, mailText, recipient }: OutgoingNotification,
+  design: MailDesign,
+): Omit<Mail, "messageId"> | undefined {
+  if (mail) return mail;
+  if (!mailText || !recipient) return undefined;
+  return { to: recipient.email, ...renderTextMail(mailText, recipient, design) };
 }
 
 /**

@@ -1,4 +1,5 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
+import { deliveryPin } from "../../../lib/delivery-pin.ts";
 import { isId } from "../../../lib/ids.ts";
 import type { DeliveryTokens } from "../dependencies.ts";
 
@@ -15,9 +16,7 @@ export function deliveryTokens(secret: string): DeliveryTokens {
   const mac = (purpose: string, content: string | Buffer) =>
     createHmac("sha256", secret).update(`${purpose}\n`).update(content).digest();
 
-  const pinOf = (orderId: string) =>
-    // 2^48 is so much larger than 10,000 that the PINs are practically uniform.
-    String(mac("pin", orderId).readUIntBE(0, 6) % 10_000).padStart(4, "0");
+  const pinOf = (orderId: string) => deliveryPin(secret, orderId);
 
   return {
     pinOf,

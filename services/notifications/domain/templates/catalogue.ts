@@ -1,4 +1,5 @@
 import type { OrderSnapshot } from "../../../../contracts/messages.ts";
+import type { Role } from "../../../../contracts/meta.ts";
 import type { RejectionReason } from "../../../../contracts/orders.ts";
 import {
   directTemplates,
@@ -6,6 +7,9 @@ import {
   type TemplateChannel,
   type TemplateEvent,
 } from "../../../../contracts/templates.ts";
+
+/** The roles that an invitation grants. */
+export type InvitedRole = Exclude<Role, "customer">;
 
 export { directTemplates, orderEvents, type TemplateChannel, type TemplateEvent };
 
@@ -90,15 +94,44 @@ export interface Text {
  */
 export type Template = Text;
 
+export interface BuiltInTemplate extends Template {
+  /** What happens next: the last paragraph of the mail. A push does not have it. */
+  next?: string;
+}
+
+/** Where the button of a mail leads. */
+export type MailLink =
+  | "order"
+  | "work"
+  | "confirmEmail"
+  | "signIn"
+  | "newPassword"
+  | "undo"
+  | "acceptInvitation"
+  | "webhook"
+  | "preferences";
+
+/** The words by plural category of the number before them. A language without plural forms has only `other`. */
+export type PluralForms = Readonly<Partial<Record<Intl.LDMLPluralRule, string>> & { other: string }>;
+
 /** All texts of one language. A missing text is a compile error. */
 export interface Language {
-  texts: Record<TemplateEvent, Template>;
+  texts: Record<TemplateEvent, BuiltInTemplate>;
   /** Why partner staff reject an order, each the beginning of a sentence. `other` has no text of its own. */
   rejections: Record<Exclude<RejectionReason, "other">, string>;
+  /** What a user is invited as. */
+  roles: Record<InvitedRole, string>;
   mail: {
     greeting: (firstName: string | undefined) => string;
     /** `notification`: below notifications, which the user can turn off. `direct`: below answers to the user's action. */
-    footer: { notification: string; direct: string };
+    footer: Record<"notification" | "direct", (brand: string) => string>;
+    links: Record<MailLink, string>;
+    order: (number: string | undefined) => string;
+    fee: string;
+    total: string;
+    /** After the number of products that the mail does not list. */
+    moreProducts: PluralForms;
+    pin: string;
   };
   /** The body in the history for a mail with secret content. */
   byMailOnly: string;
@@ -145,4 +178,6 @@ export interface Format {
   money(amount: Amount): string;
   /** The reason of a rejection by hand. */
   rejection(reason: RejectionReason): string | undefined;
+  /** What a user is invited as. Undefined for an unknown role. */
+  role(role: string): string | undefined;
 }

@@ -2,9 +2,13 @@ import type { Language } from "./catalogue.ts";
 
 const number = "[[ Bestellung {{number}}.]]";
 const reason = "[[ Grund: {{reason}}]]";
-const readyIn = "[[ Voraussichtlich fertig in etwa {{ready_in_minutes}} Min.]]";
+const readyIn =
+  "[[ Voraussichtlich fertig in etwa {{ready_in_minutes}} {{ready_in_minutes: one Minute | other Minuten}}.]]";
+const acceptIn = "{{accept_in_minutes}} {{accept_in_minutes: one Minute | other Minuten}}";
 const refund = "[[ Sie erhalten {{refund}} zurück.]]";
-const validFor = "[[Er gilt {{minutes}} Minuten.]]";
+const refundNext =
+  "[[Die Erstattung von {{refund}} geht auf dem Weg zurück, auf dem Sie bezahlt haben. Bis Ihre Bank es zeigt, können einige Tage vergehen.]]";
+const validFor = "[[Er gilt {{minutes}} {{minutes: one Minute | other Minuten}}.]]";
 const ignoreHint = "Wenn Sie das nicht waren, müssen Sie nichts tun.";
 
 export const de: Language = {
@@ -12,26 +16,31 @@ export const de: Language = {
     "order.paid:customer": {
       title: "Zahlung eingegangen",
       body: `{{total}} für Ihre Bestellung bei {{partner}} sind da. Der Partner weiß Bescheid.${number}`,
+      next: "{{partner}} nimmt die Bestellung jetzt an oder lehnt sie ab. Bis zur Annahme können Sie sie stornieren. Wird sie nicht rechtzeitig angenommen, erhalten Sie Ihr Geld zurück.",
     },
     "order.paid:partner": {
       title: "Neue Bestellung",
-      body: `{{partner}} hat eine neue Bestellung über {{total}}. Nehmen Sie diese in {{accept_in_minutes}} Min. an oder lehnen Sie sie ab.${number}`,
+      body: `{{partner}} hat eine neue Bestellung über {{total}}. Nehmen Sie diese in ${acceptIn} an oder lehnen Sie sie ab.${number}`,
+      next: "Eine Bestellung, die nicht rechtzeitig angenommen wird, wird storniert, und der Kunde erhält das Geld zurück.",
     },
     "order.unanswered:partner": {
       title: "Eine Bestellung wartet noch",
-      body: `Bei {{partner}} hat noch niemand die Bestellung über {{total}} angenommen. In etwa {{accept_in_minutes}} Min. wird sie storniert.${number}`,
+      body: `Bei {{partner}} hat noch niemand die Bestellung über {{total}} angenommen. In etwa ${acceptIn} wird sie storniert.${number}`,
     },
     "order.accepted:customer": {
       title: "{{partner}} bereitet Ihre Bestellung zu",
       body: `Ihre Bestellung wurde angenommen.${readyIn}${number}`,
+      next: "Wenn sie fertig ist, holt ein Kurier sie ab und bringt sie Ihnen.",
     },
     "order.rejected:customer": {
       title: "Ihre Bestellung wurde abgelehnt",
       body: `{{partner}} kann sie nicht zubereiten.${reason}${refund}${number}`,
+      next: refundNext,
     },
     "order.ready:customer": {
       title: "Ihre Bestellung ist fertig",
       body: `{{partner}} hat sie eingepackt. Ein Kurier holt sie in Kürze ab.${number}`,
+      next: "An der Tür fragt der Kurier Sie nach Ihrer PIN.",
     },
     "order.ready:deliverer": {
       title: "Eine Bestellung in Ihrer Nähe ist fertig",
@@ -56,6 +65,7 @@ export const de: Language = {
     "order.assigned:customer": {
       title: "Ihre Bestellung ist unterwegs",
       body: `{{deliverer|Ein Kurier}} bringt Ihre Bestellung von {{partner}}. Nennen Sie Ihre PIN erst an der Tür.${number}`,
+      next: "Ohne die PIN kann der Kurier die Bestellung nicht übergeben.",
     },
     "order.offered:deliverer": {
       title: "Eine Bestellung für Sie",
@@ -76,6 +86,7 @@ export const de: Language = {
     "order.released:customer": {
       title: "Wir suchen einen anderen Kurier",
       body: `Ihre Bestellung von {{partner}} ist fertig und wartet auf den nächsten Kurier.${number}`,
+      next: "Sie müssen nichts tun. Sie erhalten eine Nachricht, wenn sie unterwegs ist.",
     },
     "order.delivered:customer": {
       title: "Zugestellt",
@@ -84,10 +95,12 @@ export const de: Language = {
     "order.failed:customer": {
       title: "Ihre Bestellung konnte nicht zugestellt werden",
       body: `Die Bestellung von {{partner}} hat Sie nicht erreicht.${reason}${number}`,
+      next: "Jetzt wird entschieden, ob die Bestellung noch einmal gebracht wird oder Sie Ihr Geld zurückerhalten. Dann erhalten Sie eine Nachricht.",
     },
     "order.cancelled:customer": {
       title: "Ihre Bestellung wurde storniert",
       body: `Die Bestellung von {{partner}} kommt nicht.${reason}${refund}${number}`,
+      next: refundNext,
     },
     "order.cancelled:deliverer": {
       title: "Eine Lieferung wurde storniert",
@@ -111,7 +124,7 @@ export const de: Language = {
     },
     "confirm-email": {
       title: "Bestätigen Sie Ihre E-Mail-Adresse",
-      body: `Willkommen bei Waybill. Mit diesem Code bestätigen Sie Ihre E-Mail-Adresse:\n\n{{code}}\n\n${validFor}\n\n${ignoreHint}`,
+      body: `Willkommen bei {{brand}}. Mit diesem Code bestätigen Sie Ihre E-Mail-Adresse:\n\n{{code}}\n\n${validFor}\n\n${ignoreHint}`,
     },
     "account-exists": {
       title: "Sie haben bereits ein Konto",
@@ -131,15 +144,15 @@ export const de: Language = {
     },
     "email-changed": {
       title: "Ihre E-Mail-Adresse wurde geändert",
-      body: "Ihr Konto hat jetzt eine andere E-Mail-Adresse. Diese hier gehört nicht mehr dazu.\n\n[[Wenn Sie das nicht waren, öffnen Sie innerhalb von {{days}} Tagen diese Seite. Sie gibt Ihrem Konto diese Adresse zurück, beendet alle Sitzungen und setzt ein neues Passwort:]]\n\n[[{{link}}]]",
+      body: "Ihr Konto hat jetzt eine andere E-Mail-Adresse. Diese hier gehört nicht mehr dazu.\n\n[[Wenn Sie das nicht waren, öffnen Sie innerhalb von {{days}} {{days: one Tag | other Tagen}} diese Seite. Sie gibt Ihrem Konto diese Adresse zurück, beendet alle Sitzungen und setzt ein neues Passwort:]]\n\n[[{{link}}]]",
     },
     invitation: {
-      title: "Einladung zu Waybill",
-      body: "Sie sind eingeladen, mit Waybill zu arbeiten. Nehmen Sie mit diesem Token an:\n\n{{token}}\n\nWenn Sie nicht wissen, worum es geht, müssen Sie nichts tun.",
+      title: "Einladung zu {{brand}}",
+      body: "Sie sind eingeladen, mit {{brand}} zu arbeiten.[[ Ihre Rolle: {{role}}.]]\n\nÖffnen Sie die Seite unten, geben Sie Ihren Namen ein und wählen Sie ein Passwort. Wenn Sie zu dieser E-Mail-Adresse ein Konto haben, geben Sie dessen Passwort ein: Das Konto erhält die Rolle.\n\nWenn Sie nach dem Token der Einladung gefragt werden, ist es dieses:\n\n{{token}}\n\n[[Die Einladung gilt {{days}} {{days: one Tag | other Tage}}.]]\n\nWenn Sie nicht wissen, worum es geht, müssen Sie nichts tun.",
     },
     "webhook-disabled": {
       title: "{{partner}} nimmt keine Bestellungen an",
-      body: "Ihr System unter {{address}} hat geantwortet, dass es dauerhaft entfernt ist (410). Waybill ruft es nicht mehr auf, und {{partner}} nimmt keine Bestellungen an.\n\nBestellungen, die vorher bezahlt wurden, warten bis zu ihrer Frist: Nehmen Sie diese von Hand an oder lehnen Sie sie ab.\n\nRichten Sie den Webhook neu ein, oder schalten Sie ihn aus, wenn Sie Bestellungen von Hand annehmen wollen. Was wartet, wird dann gesandt.",
+      body: "Ihr System unter {{address}} hat geantwortet, dass es dauerhaft entfernt ist (410). {{brand}} ruft es nicht mehr auf, und {{partner}} nimmt keine Bestellungen an.\n\nBestellungen, die vorher bezahlt wurden, warten bis zu ihrer Frist: Nehmen Sie diese von Hand an oder lehnen Sie sie ab.\n\nRichten Sie den Webhook neu ein, oder schalten Sie ihn aus, wenn Sie Bestellungen von Hand annehmen wollen. Was wartet, wird dann gesandt.",
     },
   },
   rejections: {
@@ -148,13 +161,36 @@ export const de: Language = {
     closing: "Es wird gerade geschlossen",
     wish_not_possible: "Ihr Wunsch ist nicht möglich",
   },
+  roles: {
+    deliverer: "Kurier",
+    partner: "Mitarbeiter eines Partners",
+    support: "Support",
+    finance: "Finanzen",
+    admin: "Administrator",
+  },
   mail: {
     greeting: (firstName) => (firstName ? `Guten Tag ${firstName},` : "Guten Tag,"),
     footer: {
-      notification:
-        "Das hat Ihnen Waybill gesandt. Welche Nachrichten per E-Mail kommen, bestimmen Sie in Ihren Einstellungen.",
-      direct: "Waybill hat diese E-Mail gesandt, weil Ihre Adresse dort angegeben wurde.",
+      notification: (brand) =>
+        `Das hat Ihnen ${brand} gesandt. Welche Nachrichten per E-Mail kommen, bestimmen Sie in Ihren Einstellungen.`,
+      direct: (brand) => `${brand} hat diese E-Mail gesandt, weil Ihre Adresse dort angegeben wurde.`,
     },
+    links: {
+      order: "Bestellung ansehen",
+      work: "Bestellung öffnen",
+      confirmEmail: "Adresse bestätigen",
+      signIn: "Anmelden",
+      newPassword: "Neues Passwort setzen",
+      undo: "Änderung rückgängig machen",
+      acceptInvitation: "Einladung annehmen",
+      webhook: "Einstellungen öffnen",
+      preferences: "Einstellungen der Nachrichten",
+    },
+    order: (number) => (number ? `Bestellung ${number}` : "Bestellung"),
+    fee: "Lieferung",
+    total: "Summe",
+    moreProducts: { one: "weiteres Produkt", other: "weitere Produkte" },
+    pin: "Ihre PIN",
   },
   byMailOnly: "Nur per E-Mail versandt.",
 };

@@ -2,9 +2,13 @@ import type { Language } from "./catalogue.ts";
 
 const number = "[[ Order {{number}}.]]";
 const reason = "[[ Reason: {{reason}}]]";
-const readyIn = "[[ It should be ready in about {{ready_in_minutes}} min.]]";
+const readyIn =
+  "[[ It should be ready in about {{ready_in_minutes}} {{ready_in_minutes: one minute | other minutes}}.]]";
+const acceptIn = "{{accept_in_minutes}} {{accept_in_minutes: one minute | other minutes}}";
 const refund = "[[ You get {{refund}} back.]]";
-const validFor = "[[It is valid for {{minutes}} minutes.]]";
+const refundNext =
+  "[[The refund of {{refund}} goes back the way you paid. Your bank may take some days to show it.]]";
+const validFor = "[[It is valid for {{minutes}} {{minutes: one minute | other minutes}}.]]";
 const ignoreHint = "If this was not you, you need not do anything.";
 
 export const en: Language = {
@@ -12,26 +16,31 @@ export const en: Language = {
     "order.paid:customer": {
       title: "Payment received",
       body: `{{total}} for your order from {{partner}} arrived. The partner has been told.${number}`,
+      next: "{{partner}} accepts or declines the order now. Until it is accepted you can cancel it. If it is not accepted in time, you get your money back.",
     },
     "order.paid:partner": {
       title: "New order",
-      body: `{{partner}} has a new order for {{total}}. Accept or reject it within {{accept_in_minutes}} min.${number}`,
+      body: `{{partner}} has a new order for {{total}}. Accept or reject it within ${acceptIn}.${number}`,
+      next: "An order that is not accepted in time is cancelled, and the customer gets the money back.",
     },
     "order.unanswered:partner": {
       title: "An order still waits",
-      body: `No member of {{partner}} has accepted the order for {{total}} yet. It will be cancelled in about {{accept_in_minutes}} min.${number}`,
+      body: `No member of {{partner}} has accepted the order for {{total}} yet. It will be cancelled in about ${acceptIn}.${number}`,
     },
     "order.accepted:customer": {
       title: "{{partner}} is preparing your order",
       body: `Your order was accepted.${readyIn}${number}`,
+      next: "When it is ready, a courier collects it and brings it to you.",
     },
     "order.rejected:customer": {
       title: "Your order was declined",
       body: `{{partner}} cannot prepare it.${reason}${refund}${number}`,
+      next: refundNext,
     },
     "order.ready:customer": {
       title: "Your order is ready",
       body: `{{partner}} has packed it. A courier will collect it shortly.${number}`,
+      next: "At the door the courier asks you for your PIN.",
     },
     "order.ready:deliverer": {
       title: "An order near you is ready",
@@ -56,6 +65,7 @@ export const en: Language = {
     "order.assigned:customer": {
       title: "Your order is on its way",
       body: `{{deliverer|A courier}} brings your order from {{partner}}. Tell your PIN only at the door.${number}`,
+      next: "Without the PIN the courier cannot hand the order over.",
     },
     "order.offered:deliverer": {
       title: "An order for you",
@@ -76,6 +86,7 @@ export const en: Language = {
     "order.released:customer": {
       title: "We are looking for another courier",
       body: `Your order from {{partner}} is ready and waits for the next courier.${number}`,
+      next: "You need not do anything. You get a message when it is on its way.",
     },
     "order.delivered:customer": {
       title: "Delivered",
@@ -84,10 +95,12 @@ export const en: Language = {
     "order.failed:customer": {
       title: "Your order could not be delivered",
       body: `The order from {{partner}} did not reach you.${reason}${number}`,
+      next: "It is now decided whether the order is brought again or you get your money back. You get a message then.",
     },
     "order.cancelled:customer": {
       title: "Your order was cancelled",
       body: `The order from {{partner}} will not come.${reason}${refund}${number}`,
+      next: refundNext,
     },
     "order.cancelled:deliverer": {
       title: "A delivery was cancelled",
@@ -111,7 +124,7 @@ export const en: Language = {
     },
     "confirm-email": {
       title: "Confirm your e-mail address",
-      body: `Welcome to Waybill. Enter this code to confirm your e-mail address:\n\n{{code}}\n\n${validFor}\n\n${ignoreHint}`,
+      body: `Welcome to {{brand}}. Enter this code to confirm your e-mail address:\n\n{{code}}\n\n${validFor}\n\n${ignoreHint}`,
     },
     "account-exists": {
       title: "You already have an account",
@@ -131,15 +144,15 @@ export const en: Language = {
     },
     "email-changed": {
       title: "Your e-mail address was changed",
-      body: "Your account now uses another e-mail address. This one is no longer connected to it.\n\n[[If this was not you, open this page within {{days}} days. It gives your account this address back, ends all its sessions and sets a new password:]]\n\n[[{{link}}]]",
+      body: "Your account now uses another e-mail address. This one is no longer connected to it.\n\n[[If this was not you, open this page within {{days}} {{days: one day | other days}}. It gives your account this address back, ends all its sessions and sets a new password:]]\n\n[[{{link}}]]",
     },
     invitation: {
-      title: "You are invited to Waybill",
-      body: "You were invited to work with Waybill. Accept with this token:\n\n{{token}}\n\nIf you do not know why, you need not do anything.",
+      title: "You are invited to {{brand}}",
+      body: "You were invited to work with {{brand}}.[[ Your role: {{role}}.]]\n\nOpen the page below, enter your name and choose a password. If you have an account with this e-mail address, enter its password: the account gets the role.\n\nIf you are asked for the token of the invitation, it is this one:\n\n{{token}}\n\n[[The invitation is valid for {{days}} {{days: one day | other days}}.]]\n\nIf you do not know why you get this, you need not do anything.",
     },
     "webhook-disabled": {
       title: "{{partner}} takes no orders",
-      body: "Your system at {{address}} answered that it is gone for good (410). Waybill no longer calls it, and {{partner}} takes no orders.\n\nOrders that were paid before wait for their deadline: accept or reject them by hand.\n\nSet the webhook again, or disable it if you want to take orders by hand. What waits is sent then.",
+      body: "Your system at {{address}} answered that it is gone for good (410). {{brand}} no longer calls it, and {{partner}} takes no orders.\n\nOrders that were paid before wait for their deadline: accept or reject them by hand.\n\nSet the webhook again, or disable it if you want to take orders by hand. What waits is sent then.",
     },
   },
   rejections: {
@@ -148,13 +161,36 @@ export const en: Language = {
     closing: "It is closing time",
     wish_not_possible: "Your wish is not possible",
   },
+  roles: {
+    deliverer: "courier",
+    partner: "staff of a partner",
+    support: "support",
+    finance: "finance",
+    admin: "admin",
+  },
   mail: {
     greeting: (firstName) => (firstName ? `Hello ${firstName},` : "Hello,"),
     footer: {
-      notification:
-        "Waybill sent you this. Which news you get by mail is up to you, in your notification settings.",
-      direct: "Waybill sent this mail because somebody used your e-mail address there.",
+      notification: (brand) =>
+        `${brand} sent you this. Which news you get by mail is up to you, in your notification settings.`,
+      direct: (brand) => `${brand} sent this mail because somebody used your e-mail address there.`,
     },
+    links: {
+      order: "See the order",
+      work: "Open the order",
+      confirmEmail: "Confirm the address",
+      signIn: "Sign in",
+      newPassword: "Set a new password",
+      undo: "Undo the change",
+      acceptInvitation: "Accept the invitation",
+      webhook: "Open the settings",
+      preferences: "Notification settings",
+    },
+    order: (number) => (number ? `Order ${number}` : "Order"),
+    fee: "Delivery",
+    total: "Total",
+    moreProducts: { one: "more product", other: "more products" },
+    pin: "Your PIN",
   },
   byMailOnly: "Sent by e-mail only.",
 };

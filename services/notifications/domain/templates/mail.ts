@@ -1,5 +1,36 @@
-import type { Language } from "./catalogue.ts";
-import type { Paragraph, RenderedTemplate } from "./render-template.ts";
+import { pluralCategory } from "../../../../lib/language.ts";
+import { shorten } from "../../../../lib/text.ts";
+import type { Amount, Language, PluralForms, TemplateEvent } from "./catalogue.ts";
+import type { MailPages } from "./links.ts";
+import { type Brand, type LabelledLink, layout, type MailParts, type OrderTable } from "./mail-layout.ts";
+import type { RenderedTemplate } from "./render-template.ts";
+
+/** More products of an order are counted. */
+const LINES_MAX = 30;
+const PRODUCT_MAX = 120;
+
+/** How all mails of this platform look, and where they lead. */
+export interface MailDesign {
+  brand: Brand;
+  pages: MailPages;
+  /** The PIN of an order. Absent: mails contain no PIN. */
+  pinOf?: ((orderId: string) => string) | undefined;
+}
+
+/** The content of an order that its mails list. */
+export interface OrderDetails {
+  number?: string | undefined;
+  lines: readonly { title: string; quantity: number; unitPrice: Amount }[];
+  fee: Amount;
+  total: Amount;
+}
+
+/** What a mail shows besides its text. Stored with deferred notifications, so it contains no PIN. */
+export interface MailDetails {
+  event: TemplateEvent;
+  orderId?: string | undefined;
+  order?: OrderDetails | undefined;
+}
 
 export interface MailText {
   subject: string;
@@ -8,49 +39,66 @@ export interface MailText {
   language: string;
 }
 
-/** The greeting and footer around a text. Only built-in languages have them. */
-export interface MailFrame {
-  greeting: Language["mail"]["greeting"];
-  footer: string;
+/** The products of an order with their prices, the fee and the total, in the words of a language. */
+export function orderTable(
+  { number, lines, fee, total }: OrderDetails,
+  words: Language["mail"],
+  money: (amount: Amount) => string,
+  language: string,
+): OrderTable {
+  const shown = lines.slice(0, LINES_MAX).map(({ title, quantity, unitPrice }) => ({
+    name: `${quantity} × ${shorten(title, PRODUCT_MAX)}`,
+    amount: money({ ...unitPrice, amountMinor: unitPrice.amountMinor * quantity }),
+  }));
+  const more = lines.length - shown.length;
+  return {
+    title: words.order(number),
+    rows: [
+      ...shown,
+      ...(more > 0 ? [{ name: `+ ${more} ${pluralForm(words.moreProducts, language, more)}` }] : []),
+      ...(fee.amountMinor > 0 ? [{ name: words.fee, amount: money(fee) }] : []),
+    ],
+    total: { name: words.total, amount: money(total) },
+  };
 }
 
-/** Renders a mail as plain text and as HTML with the same content. All content is escaped. */
+function pluralForm(forms: PluralForms, language: string, count: number): string {
+  return forms[pluralCategory(language, count)] ?? forms.other;
+}
+
+/** Renders a mail as plain text and as HTML with the same content. */
 export function renderMail(
-  { title, paragraphs }: RenderedTemplate,
-  frame: MailFrame | undefined,
-  firstName: string | undefined,
+  template: RenderedTemplate,
+  parts: MailParts,
+  brand: Brand,
   language: string,
 ): MailText {
-  const greeting = frame ? [{ text: frame.greeting(firstName), prominent: false }] : [];
-  const all = [...greeting, ...paragraphs];
-  const lines = all.map(({ text, prominent }) => (prominent ? `    ${text}` : text));
-  const text = [...lines, ...(frame ? [`-- \n${frame.footer}`] : [])].join("\n\n");
-  const parts = [
-    ...all.map(htmlOf),
-    ...(frame ? [`<p style="color:#666;font-size:13px">${escapeHtml(frame.footer)}</p>`] : []),
+  return {
+    subject: template.title,
+    text: plainText(template, parts),
+    html: layout(template, parts, brand, language),
+    language,
+  };
+}
+
+function plainText({ paragraphs }: RenderedTemplate, parts: MailParts): string {
+  const { greeting, footer, footerLink, pin, order, button } = parts;
+  const isLinkShown = button && paragraphs.some(({ text }) => text === button.url);
+  const blocks = [
+    greeting,
+    ...paragraphs.map(({ text, prominent }) => (prominent ? `    ${text}` : text)),
+    pin && `${pin.label}: ${pin.value}`,
+    order &&
+      [
+        order.title,
+        ...[...order.rows, order.total].map(({ name, amount }) => (amount ? `${name}: ${amount}` : name)),
+      ].join("\n"),
+    button && !isLinkShown ? linkText(button) : undefined,
+    (footer || footerLink) && ["-- ", footer, footerLink && linkText(footerLink)].filter(Boolean).join("\n"),
   ];
-  const html = `<!doctype html><html lang="${language}"><head><meta charset="utf-8"><title>${escapeHtml(
-    title,
-  )}</title></head><body style="font-family:sans-serif;font-size:16px;line-height:1.5;color:#1b1b1b;max-width:36em">${parts.join(
-    "\n",
-  )}</body></html>`;
-  return { subject: title, text, html, language };
+  return blocks.filter(Boolean).join("\n\n");
 }
 
-function htmlOf({ text, prominent }: Paragraph): string {
-  const inside = escapeHtml(text).replaceAll("\n", "<br>");
-  if (!prominent) return `<p>${inside}</p>`;
-  return `<p style="font-size:28px;letter-spacing:2px;font-weight:bold;overflow-wrap:anywhere">${inside}</p>`;
-}
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
+function linkText({ label, url }: LabelledLink): string {
+  return `${label}:\n${url}`;
 }

@@ -54,6 +54,7 @@ const code = {
   secret: true,
   required: true,
 } as const;
+const brand = { name: "brand", about: "the name of this platform (`MAIL_BRAND_NAME`)", example: "Waybill" };
 const token = {
   name: "token",
   about: "the invitation's token",
@@ -65,6 +66,18 @@ const minutes = {
   name: "minutes",
   about: "for how many minutes the code is valid",
   example: "15",
+  optional: true,
+} as const;
+const invitedRole = {
+  name: "role",
+  about: "what the user is invited as",
+  example: "courier",
+  optional: true,
+} as const;
+const invitationDays = {
+  name: "days",
+  about: "for how many days the invitation is valid",
+  example: "7",
   optional: true,
 } as const;
 
@@ -141,15 +154,16 @@ export const placeholdersByEvent: Readonly<Record<TemplateEvent, readonly Placeh
     },
     firstName,
   ],
-  "confirm-email": [code, minutes, maybeFirstName],
-  "account-exists": [maybeFirstName],
-  "reset-password": [code, minutes, maybeFirstName],
-  "password-changed": [maybeFirstName],
-  "change-email": [code, minutes, maybeFirstName],
-  "email-changed": [undoLink, undoDays, maybeFirstName],
-  invitation: [token, maybeFirstName],
+  "confirm-email": [code, minutes, brand, maybeFirstName],
+  "account-exists": [brand, maybeFirstName],
+  "reset-password": [code, minutes, brand, maybeFirstName],
+  "password-changed": [brand, maybeFirstName],
+  "change-email": [code, minutes, brand, maybeFirstName],
+  "email-changed": [undoLink, undoDays, brand, maybeFirstName],
+  invitation: [token, invitedRole, invitationDays, brand, maybeFirstName],
   "webhook-disabled": [
     partner,
+    brand,
     { name: "address", about: "the host of the partner's system", example: "shop.example" },
     maybeFirstName,
   ],

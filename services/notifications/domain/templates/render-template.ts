@@ -1,4 +1,5 @@
 import type { FieldError } from "../../../../contracts/errors.ts";
+import { pluralCategory } from "../../../../lib/language.ts";
 import type { Template, TemplateEvent } from "./catalogue.ts";
 import { type Placeholder, placeholdersByEvent } from "./placeholders.ts";
 
@@ -23,6 +24,8 @@ interface PlaceholderReference {
   name: string;
   /** Used when there is no value. */
   defaultText?: string;
+  /** The words for a number by its plural category. They replace the number. */
+  forms?: ReadonlyMap<string, string>;
 }
 type Piece = string | PlaceholderReference;
 /** An array is a `[[section]]`, which is left out when a placeholder in it has neither value nor default. */
@@ -30,7 +33,9 @@ type Part = Piece | readonly Piece[];
 
 /** Splits a text into brackets, placeholder references and the text between them. */
 const TOKENS = /(\{\{[^{}]*\}\}|\[\[|\]\])/;
-const REFERENCE = /^\{\{\s*([a-z][a-z_]*)\s*(?:\|([^{}]*))?\}\}$/;
+const REFERENCE = /^\{\{\s*([a-z][a-z_]*)\s*(?:\|([^{}]*)|:([^{}]*))?\}\}$/;
+/** One of the forms in `{{days: one day | other days}}`. */
+const FORM = /^(zero|one|two|few|many|other)\s+(\S(?:.*\S)?)$/;
 const LONE_BRACES = /\{\{|\}\}/;
 const EMPTY_LINES = /\n{2,}/;
 
@@ -55,27 +60,39 @@ function parse(text: string): Part[] {
 
 function pieceOf(token: string): Piece {
   if (!LONE_BRACES.test(token)) return token;
-  const [, name, defaultText] = REFERENCE.exec(token) ?? [];
+  const [, name, defaultText, forms] = REFERENCE.exec(token) ?? [];
   if (!name)
     throw new TemplateError("Braces come in pairs around a name in small letters, as {{first_name}}.");
+  if (forms !== undefined) return { name, forms: new Map(forms.split("|").map(formOf)) };
   return defaultText === undefined ? { name } : { name, defaultText };
+}
+
+function formOf(text: string): [category: string, words: string] {
+  const [, category, words] = FORM.exec(text.trim()) ?? [];
+  if (!category || !words)
+    throw new TemplateError(
+      "Each form begins with zero, one, two, few, many or other: {{days: one day | other days}}.",
+    );
+  return [category, words];
 }
 
 const isReference = (piece: Piece): piece is PlaceholderReference => typeof piece !== "string";
 
 /**
  * Renders the template with these values.
+ * @param language of the template: it decides the plural forms
  * @throws TemplateError for a placeholder that the event does not have, a missing value or an empty result
  */
 export function renderTemplate(
   { title, body }: Template,
   event: TemplateEvent,
   values: Values,
+  language: string,
 ): RenderedTemplate {
   const placeholders = placeholdersByEvent[event];
   const render = (parts: readonly Part[]) =>
     parts
-      .map((part) => partText(part, event, values))
+      .map((part) => partText(part, event, values, language))
       .join("")
       .trim();
   const subject = render(parse(title)).replace(/\s+/g, " ");
@@ -90,15 +107,18 @@ export function renderTemplate(
   return { title: subject, paragraphs };
 }
 
-function partText(part: Part, event: TemplateEvent, values: Values): string {
+function partText(part: Part, event: TemplateEvent, values: Values, language: string): string {
   if (typeof part === "string") return part;
   if (isList(part)) {
     const missing = part.some((piece) => isReference(piece) && valueIn(piece, event, values) === undefined);
-    return missing ? "" : part.map((piece) => partText(piece, event, values)).join("");
+    return missing ? "" : part.map((piece) => partText(piece, event, values, language)).join("");
   }
   const value = valueIn(part, event, values);
   if (value === undefined) throw new TemplateError(`the template ${event} needs the value ${part.name}`);
-  return value;
+  const { forms } = part;
+  return forms
+    ? (forms.get(pluralCategory(language, Number(value))) ?? [...forms.values()].at(-1) ?? "")
+    : value;
 }
 
 function valueIn(
@@ -119,6 +139,7 @@ function isList(part: Part): part is readonly Piece[] {
 function isSecretAlone(parts: readonly Part[], placeholders: readonly Placeholder[]): boolean {
   const [only] = parts;
   if (parts.length !== 1 || only === undefined || typeof only === "string" || isList(only)) return false;
+  if (only.forms) return false;
   return placeholders.some(({ name, secret }) => name === only.name && secret === true);
 }
 
@@ -135,6 +156,7 @@ export function problemsOf(template: Template, event: TemplateEvent): FieldError
       template,
       event,
       Object.fromEntries(unconditional.map(({ name, example }) => [name, example])),
+      "en",
     );
     return [];
   } catch {
@@ -175,7 +197,8 @@ function fieldProblems(field: keyof Template, texts: readonly string[], event: T
     return [problem(field, "mayBeMissing", sentence)];
   }
   const missing = placeholders.filter(
-    ({ required, name }) => required && !unconditional.some((reference) => reference.name === name),
+    ({ required, name }) =>
+      required && !unconditional.some((reference) => reference.name === name && !reference.forms),
   );
   if (field === "title" || missing.length === 0) return [];
   return [

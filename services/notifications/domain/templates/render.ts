@@ -7,6 +7,7 @@ import {
   directTemplates,
   type Format,
   type Language,
+  type MailLink,
   type NearTextInput,
   type OrderEvent,
   type OrderTextInput,
@@ -19,7 +20,8 @@ import {
 } from "./catalogue.ts";
 import { de } from "./de.ts";
 import { en } from "./en.ts";
-import { type MailFrame, type MailText, renderMail } from "./mail.ts";
+import { isOurs, type LinkValues, linkOf, preferencesLink } from "./links.ts";
+import { type MailDesign, type MailDetails, type MailText, orderTable, renderMail } from "./mail.ts";
 import {
   type RenderedTemplate,
   renderTemplate,
@@ -27,6 +29,8 @@ import {
   textOf,
   type Values,
 } from "./render-template.ts";
+import { ru } from "./ru.ts";
+import { tg } from "./tg.ts";
 import {
   alertValues,
   directValues,
@@ -40,11 +44,12 @@ export { TemplateError };
 
 const TITLE_MAX = 200;
 const BODY_MAX = 2_000;
-/** Mails may be longer than pushes. */
-const MAIL_MAX = 20_000;
+/** Mails may be longer than pushes. With an order of any size, a mail stays below 200 KB. */
+const MAIL_MAX = 8_000;
+const GREETING_MAX = 200;
 const FALLBACK = "en";
 
-const languages: Readonly<Record<string, Language>> = { en, de };
+const languages: Readonly<Record<string, Language>> = { en, de, ru, tg };
 export const builtInLanguages: readonly string[] = Object.keys(languages);
 
 /** The operator's enabled template overrides. */
@@ -75,8 +80,15 @@ export function languageOf(wanted: string): string {
   return Object.hasOwn(languages, base) ? base : FALLBACK;
 }
 
-export function builtIn(event: TemplateEvent, language: string): Template | undefined {
-  return Object.hasOwn(languages, language) ? languages[language]?.texts[event] : undefined;
+/** The built-in text of a language. A mail has one more paragraph than a push: what happens next. */
+export function builtIn(
+  event: TemplateEvent,
+  language: string,
+  channel: TemplateChannel,
+): Template | undefined {
+  if (!Object.hasOwn(languages, language)) return undefined;
+  const { title, body, next } = languageTexts(language).texts[event];
+  return { title, body: channel === "email" && next ? `${body}\n\n${next}` : body };
 }
 
 /** The text about an order for its customer or deliverer. Title and body are cut to the maximum lengths. */
@@ -130,14 +142,41 @@ export function renderAlert(
   return renderText("alert.raised:admin", () => alertValues(alert, firstName), language, options);
 }
 
-/** The mail with this rendered text, and greeting and footer in its language. */
+/** The events whose mails contain the PIN: a courier is about to ask the customer for it. */
+const eventsWithPin: ReadonlySet<TemplateEvent> = new Set([
+  "order.assigned:customer",
+  "courier.near:customer",
+]);
+
+/** The text of a mail, and what the mail is about. Stored with deferred notifications. */
+export interface NotificationMail extends RenderedText {
+  /** Absent in a row of a former release. */
+  details?: MailDetails;
+}
+
+/** The mail with this rendered text, with greeting and footer in its language, and with what it is about. */
 export function renderTextMail(
-  { title, body }: Text,
-  firstName: string | undefined,
-  language: string,
+  { title, body, language, details }: NotificationMail,
+  { email, firstName }: { email: string; firstName: string | undefined },
+  design: MailDesign,
 ): MailText {
   const paragraphs = body.split("\n\n").map((text) => ({ text, prominent: false }));
-  return renderMail({ title, paragraphs }, frameOf(language, "notification"), firstName, language);
+  const { pages, pinOf } = design;
+  const frame = frameOf(language, "notification", firstName, design);
+  const preferences = preferencesLink(pages);
+  const { event, orderId, order } = details ?? {};
+  const words = wordsOf(language);
+  const parts = {
+    ...frame,
+    ...(preferences && { footerLink: labelled(preferences, language) }),
+    ...(event && { button: buttonOf(event, { orderId, email }, language, design) }),
+    ...(order && { order: orderTable(order, words, formatOf(language).money, language) }),
+    ...(event &&
+      orderId &&
+      pinOf &&
+      eventsWithPin.has(event) && { pin: { label: words.pin, value: pinOf(orderId) } }),
+  };
+  return renderMail({ title, paragraphs }, parts, design.brand, language);
 }
 
 export interface DirectMail extends MailText {
@@ -145,26 +184,55 @@ export interface DirectMail extends MailText {
   summary: Text;
 }
 
-/** Renders a mail that answers a user's action. @throws TemplateError for an unknown template or a missing value */
+/**
+ * Renders a mail that answers a user's action.
+ * @param email the addressee
+ * @throws TemplateError for an unknown template or a missing value
+ */
 export function renderDirect(
-  template: string,
-  sent: Readonly<Record<string, string>>,
-  language: string,
+  { template, values: sent, email, language }: DirectInput,
+  design: MailDesign,
   overrides: TemplateOverrideLookup = builtInOnly,
 ): DirectMail {
   if (!isDirectTemplate(template)) throw new TemplateError(`there is no template ${template}`);
-  const values = directValues(sent);
-  const { rendered, language: tag } = renderBestFit(template, () => values, language, {
+  const { brand, pages } = design;
+  const ours = { brand: brand.name, isOurs: (url: string) => isOurs(url, pages) };
+  const values = (format: Format) => directValues(sent, format, ours);
+  const { rendered, language: tag } = renderBestFit(template, values, language, {
     channel: "email",
     overrides,
   });
+  const { first_name: firstName, code, token, link } = values(formatOf(tag));
+  const parts = {
+    ...frameOf(tag, "direct", firstName, design),
+    button: buttonOf(template, { email, code, token, link }, tag, design),
+  };
   return {
-    ...renderMail(rendered, frameOf(tag, "direct"), values.first_name, tag),
+    ...renderMail({ ...rendered, paragraphs: bounded(rendered.paragraphs) }, parts, brand, tag),
     summary: {
       title: shorten(rendered.title, TITLE_MAX),
       body: languageTexts(languageOf(language)).byMailOnly,
     },
   };
+}
+
+/** The content of a `notification.requested` message, decrypted. */
+export interface DirectInput {
+  template: string;
+  values: Readonly<Record<string, string>>;
+  email: string;
+  language: string;
+}
+
+/** The paragraphs, each cut to what is left of the maximum length. */
+function bounded(paragraphs: RenderedTemplate["paragraphs"]): RenderedTemplate["paragraphs"] {
+  let left = MAIL_MAX;
+  return paragraphs.flatMap(({ text, prominent }) => {
+    if (left <= 0) return [];
+    const shown = shorten(text, left);
+    left -= shown.length;
+    return [{ text: shown, prominent }];
+  });
 }
 
 function renderText(
@@ -190,16 +258,16 @@ function renderBestFit(
     const override = overrides.find(event, language, channel);
     if (override) {
       try {
-        return { rendered: renderTemplate(override, event, values(formatOf(language))), language };
+        return { rendered: renderTemplate(override, event, values(formatOf(language)), language), language };
       } catch (error) {
         overrides.reportUnusable(event, language, channel, (error as Error).message);
       }
     }
-    const builtInText = language === FALLBACK ? undefined : builtIn(event, language);
+    const builtInText = builtIn(event, language, channel);
     if (builtInText)
-      return { rendered: renderTemplate(builtInText, event, values(formatOf(language))), language };
+      return { rendered: renderTemplate(builtInText, event, values(formatOf(language)), language), language };
   }
-  return { rendered: renderTemplate(en.texts[event], event, values(formatOf(FALLBACK))), language: FALLBACK };
+  throw new TemplateError(`there is no text of ${event}`);
 }
 
 /** The language, its fallbacks and English, in this order. */
@@ -215,11 +283,31 @@ function isDirectTemplate(name: string): name is DirectTemplate {
   return (directTemplates as readonly string[]).includes(name);
 }
 
-function frameOf(language: string, kind: "notification" | "direct"): MailFrame | undefined {
+/** Greeting and footer, in built-in languages. A text in another language has its own. */
+function frameOf(
+  language: string,
+  kind: "notification" | "direct",
+  firstName: string | undefined,
+  { brand }: MailDesign,
+) {
   const base = baseOf(language);
-  if (!Object.hasOwn(languages, base)) return undefined;
+  if (!Object.hasOwn(languages, base)) return {};
   const { greeting, footer } = languageTexts(base).mail;
-  return { greeting, footer: footer[kind] };
+  return { greeting: shorten(greeting(firstName), GREETING_MAX), footer: footer[kind](brand.name) };
+}
+
+/** The words around a text. A language without built-in texts has the English ones. */
+function wordsOf(language: string): Language["mail"] {
+  return languageTexts(languageOf(language)).mail;
+}
+
+function buttonOf(event: TemplateEvent, values: LinkValues, language: string, { pages }: MailDesign) {
+  const found = linkOf(event, values, pages);
+  return found && labelled(found, language);
+}
+
+function labelled({ link, url }: { link: MailLink; url: string }, language: string) {
+  return { label: wordsOf(language).links[link], url };
 }
 
 function languageTexts(tag: string): Language {
@@ -231,6 +319,10 @@ function formatOf(tag: string): Format {
     money: (amount) => moneyFormat(tag, amount.currency).format(decimalText(amount)),
     rejection: (reason) =>
       reason === "other" ? undefined : languageTexts(languageOf(tag)).rejections[reason],
+    role: (role) => {
+      const { roles } = languageTexts(languageOf(tag));
+      return Object.hasOwn(roles, role) ? roles[role as keyof typeof roles] : undefined;
+    },
   };
 }
 

@@ -1,4 +1,5 @@
 import { ACCEPTANCE_MINUTES_DEFAULT } from "../../../../contracts/order-status.ts";
+import { shorten } from "../../../../lib/text.ts";
 import type {
   Alert,
   Format,
@@ -10,6 +11,7 @@ import type {
 import type { Values } from "./render-template.ts";
 
 const MINUTE_MS = 60_000;
+const VALUE_MAX = 1_000;
 
 /** The values of a text about an order, by the names in placeholders.ts. */
 export function orderValues({ order, at, firstName, deliverer }: OrderTextInput, format: Format): Values {
@@ -63,10 +65,21 @@ export function alertValues({ kind, subject, detail }: Alert, firstName: string)
 }
 
 /** The known values in a `notification.requested` message; others are ignored. */
-export function directValues(sent: Readonly<Record<string, string>>): Values {
-  const get = (name: string) => (Object.hasOwn(sent, name) ? sent[name] : undefined);
-  const names = ["code", "token", "minutes", "link", "days", "partner", "address"];
-  return { ...Object.fromEntries(names.map((name) => [name, get(name)])), first_name: get("firstName") };
+export function directValues(
+  sent: Readonly<Record<string, string>>,
+  format: Format,
+  { brand, isOurs }: { brand: string; isOurs: (url: string) => boolean },
+): Values {
+  const get = (name: string) =>
+    Object.hasOwn(sent, name) ? shorten(sent[name] ?? "", VALUE_MAX) : undefined;
+  const names = ["code", "token", "minutes", "days", "partner", "address"];
+  const [link, role] = [get("link"), get("role")];
+  return {
+    ...Object.fromEntries(names.map((name) => [name, get(name)])),
+    ...{ first_name: get("firstName"), brand },
+    ...(link && isOurs(link) && { link }),
+    ...(role && { role: format.role(role) }),
+  };
 }
 
 /** The reason as sentences in the reader's language; what the staff have written stays as it is. */
