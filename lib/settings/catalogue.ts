@@ -263,6 +263,13 @@ export const settingsCatalogue = {
   STRIPE_API_URL: url("Stripe's API", ["http", "https"], { fallback: "https://api.stripe.com" }),
 
   KEEP_ORDERS_DAYS: days("ended orders, with lines, payments and refunds,", 90, 3_653),
+  KEEP_CUSTOMER_DATA_DAYS: days(
+    "name, phone number, address and note of the customer in ended orders",
+    30,
+    400,
+  ),
+  KEEP_POSITIONS_DAYS: days("the last positions of deliveries", 1, 7),
+  KEEP_AUDIT_DAYS: days("the entries of the audit log", 365, 3_653),
   KEEP_HISTORY_DAYS: days("the steps of orders and the reports of partners' systems", 30, 400),
   KEEP_NOTIFICATIONS_DAYS: days("notifications", 7, 90),
   KEEP_DEAD_LETTERS_DAYS: days("dead letters that were neither replayed nor dropped", 15, 90),

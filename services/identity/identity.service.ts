@@ -40,6 +40,7 @@ import { profileById } from "./store/profiles.repository.ts";
 import { namesOf } from "./store/users.repository.ts";
 import { profileView } from "./use-cases/messages.ts";
 import { ownProfileReader } from "./use-cases/own-profile.ts";
+import { identityRetentions } from "./workers/retention.ts";
 import { sweep } from "./workers/sweep.ts";
 
 const SWEEP_INTERVAL_MS = 300_000;
@@ -89,8 +90,16 @@ export function identityService(options: IdentityDeps): ServiceSchema {
     intervalMs: SWEEP_INTERVAL_MS,
     run: (stopping) => sweep(deps, stopping),
   });
-  const pruner = pruning({ postgres: db, clock, keepDeadLettersDays: config.KEEP_DEAD_LETTERS_DAYS });
-  const healthChecks = health({ checks: { postgres: () => db.ping() }, outbox: out, inbox });
+  const pruner = pruning({
+    ...{ postgres: db, clock, keepDeadLettersDays: config.KEEP_DEAD_LETTERS_DAYS },
+    retentions: identityRetentions(config),
+  });
+  const healthChecks = health({
+    checks: { postgres: () => db.ping() },
+    outbox: out,
+    inbox,
+    gauges: pruner.gauges,
+  });
 
   return {
     name: "identity",

@@ -3,17 +3,18 @@ import { type ActionName, implement, type Params, type Result } from "../../cont
 import { fail } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
-import { firstIdAt } from "../../lib/ids.ts";
+import { firstIdAt, idTimeMs } from "../../lib/ids.ts";
 import { inBatches } from "../../lib/messaging/runner.ts";
 import type { Settings } from "../../lib/settings/settings.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
 import { nodeDependencies } from "../../mixins/node-dependencies/node-dependencies.mixin.ts";
+import { type Pruned, retentionGauges } from "../../mixins/pruning/pruning.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import { openStorage, type Storage, StorageError } from "../../providers/storage/index.ts";
 import * as avatars from "./actions/avatars.ts";
 import * as proofs from "./actions/proofs.ts";
 import type { MediaDependencies } from "./dependencies.ts";
-import { pruneProofs } from "./use-cases/images.ts";
+import { oldestProofOrder, pruneProofs } from "./use-cases/images.ts";
 
 /** Decoding a large picture takes 100 MB, so only two run at once. The queue is short enough to answer in time. */
 const BULKHEAD = { enabled: true, concurrency: 2, maxQueueSize: 16 };
@@ -33,17 +34,27 @@ export interface MediaDeps {
 export function mediaService(options: MediaDeps): ServiceSchema {
   const { config, clock = systemClock, storage = openStorage(options.config) } = options;
   const deps: MediaDependencies = { storage };
+  const pruned: Pruned = { rows: { photos: 0 }, oldestMs: {} };
 
   const pruner = timer({
     name: "pruning of proof photos",
     intervalMs: options.pruneIntervalMs ?? PRUNE_INTERVAL_MS,
     async run(stopping) {
       const before = firstIdAt(clock.now() - config.KEEP_PHOTOS_DAYS * DAY_MS);
-      await inBatches(PRUNE_BATCH, () => pruneProofs(storage, before, PRUNE_BATCH), stopping);
+      const batch = async () => {
+        const count = await pruneProofs(storage, before, PRUNE_BATCH);
+        pruned.rows.photos = (pruned.rows.photos ?? 0) + count;
+        return count;
+      };
+      await inBatches(PRUNE_BATCH, batch, stopping);
+      const oldest = await oldestProofOrder(storage);
+      if (oldest === undefined) delete pruned.oldestMs.photos;
+      else pruned.oldestMs.photos = idTimeMs(oldest);
     },
   });
   const healthChecks = health({
     gauges: {
+      ...retentionGauges(pruned, clock),
       object_store_up: {
         about: "Whether the object store is available (1) or not (0).",
         read: async () => Number(await storage.ready()),

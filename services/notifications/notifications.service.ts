@@ -105,6 +105,7 @@ export function notificationsService(options: NotificationsDeps): ServiceSchema 
     inbox,
     degradations: { push: () => leftOut("skipped after failures", deps.breakers.open()) },
     gauges: {
+      ...pruner.gauges,
       ...documentGauges([history], inbox),
       notifications_deferred: {
         about: "Notifications that wait for the end of the recipient's quiet hours.",

@@ -167,6 +167,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       banks: () => leftOut("not asked for checkouts after failures", deps.checkouts.refusedBanks()),
     },
     gauges: {
+      ...pruner.gauges,
       ...documentGauges([projections.history, projections.payments], inbox),
       orders_open: {
         about: "Orders that have not ended.",

@@ -113,6 +113,7 @@ export function partnersService(options: PartnersServiceDeps): ServiceSchema {
     inbox,
     degradations: { webhooks: sender.saturated },
     gauges: {
+      ...pruner.gauges,
       partner_webhooks: {
         about: "Webhooks to partners' systems: pending attempts, and dead letters.",
         label: "state",

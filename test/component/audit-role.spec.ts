@@ -4,7 +4,7 @@ import pg from "pg";
 import { newId } from "../../lib/ids.ts";
 import { Database } from "../../lib/sql/database.ts";
 import { migrate } from "../../platform/migrate.ts";
-import { canChangeAudit } from "../../services/identity/store/audit.repository.ts";
+import { canChangeAudit, pruneAudit } from "../../services/identity/store/audit.repository.ts";
 import { type IdentityBench, startIdentity } from "../support/identity.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
 import { query } from "../support/sql.ts";
@@ -16,6 +16,7 @@ import { query } from "../support/sql.ts";
 const INIT = new URL("../../deploy/postgres/init.sh", import.meta.url);
 const PASSWORD = "password-of-the-tests";
 const DENIED = "42501";
+const DAY_MS = 86_400_000;
 
 const suffix = newId().replaceAll("-", "");
 const service = `identity_${suffix}`;
@@ -145,6 +146,34 @@ describe("the audit log, for the database user that the service has in a cluster
       await outcomeOf(urls.service, statement),
     );
     expect(await count()).toEqual(entries);
+  });
+
+  it("deletes entries only after a year, by the service's function, or by their owner", async () => {
+    const [young, old] = [newId(), newId(Date.now() - 400 * DAY_MS)];
+    const insert =
+      "INSERT INTO audit_entries (id, created_at, action, subject) VALUES ($1, now() - $2::interval, 'a', 'b')";
+    await query(urls.service, insert, [young, "364 days"]);
+    await query(urls.service, insert, [old, "366 days"]);
+    const left = async () =>
+      (await query<{ id: string }>(urls.service, "SELECT id FROM audit_entries ORDER BY id")).map(
+        ({ id }) => id,
+      );
+    const before = await left();
+    expect(await outcomeOf(urls.service, `DELETE FROM audit_entries WHERE id = '${old}'`)).toBe(DENIED);
+    expect(await outcomeOf(urls.owner, `DELETE FROM audit_entries WHERE id = '${young}'`)).toBe(DENIED);
+    expect(
+      await outcomeOf(
+        urls.root,
+        `SET LOCAL session_replication_role = replica; DELETE FROM audit_entries WHERE id = '${young}'`,
+      ),
+    ).toBe(DENIED);
+    const db = new Database({
+      ...{ url: urls.service, poolSize: 1, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, applicationName: "audit" },
+    });
+    const everything = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+    expect([await pruneAudit(db, everything, 10), await pruneAudit(db, everything, 10)]).toEqual([1, 0]);
+    await db.close();
+    expect(await left()).toEqual(before.filter((id) => id !== old));
   });
 
   it("refuses a change by their owner too, and by the superuser in replication mode", async () => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, it } from "@jest/globals";
-import type { Db } from "../../lib/sql/database.ts";
+import { affected, type Db } from "../../lib/sql/database.ts";
+import { oldestIn } from "../../mixins/pruning/pruning.mixin.ts";
 import { auditOf } from "../../services/identity/store/audit.repository.ts";
 import { invitationsPage } from "../../services/identity/store/invitations.repository.ts";
 import { matchingUsers, type UserFilter, usersPage } from "../../services/identity/store/users.repository.ts";
@@ -37,8 +38,8 @@ async function load(first: number, last: number): Promise<void> {
      SELECT ${id("003", "n")}, n || '@example.org', 'partner', ${id("002", "n % 500")}, 't' || n, ${id("001", "n")},
        now() ${from}`,
     // Half of the acts are one operator's.
-    `INSERT INTO audit_entries (id, actor_id, action, subject)
-     SELECT ${id("004", "n")}, ${id("001", "CASE WHEN n % 2 = 0 THEN 7 ELSE n END")}, 'user.suspended',
+    `INSERT INTO audit_entries (id, created_at, actor_id, action, subject)
+     SELECT ${id("004", "n")}, now() - interval '20 years', ${id("001", "CASE WHEN n % 2 = 0 THEN 7 ELSE n END")}, 'user.suspended',
        ${id("001", "n % 1000")}::text ${from}`,
   );
 }
@@ -73,6 +74,18 @@ describe.each(["stale", "fresh"])("among many users, with %s statistics", (stati
     await bench.expectRows((on) => matchingUsers(on, `anna ${rareName}`), 60);
     await bench.expectRows((on) => matchingUsers(on, "user7@example.org"), ROWS / 2);
     await bench.expectRows((on) => usersPage(on, { ids: [ACTOR], limit: LIMIT }), 20);
+  });
+
+  it("the oldest acts beyond their retention, and the age of the oldest, are found without reading the others", async () => {
+    await bench.expectRows((on) => oldestIn("audit_entries", "id")(on), 20);
+    // The function's own statement, which EXPLAIN does not show.
+    const [{ body } = { body: "" }] = (
+      await bench.db.query("SELECT prosrc AS body FROM pg_proc WHERE proname = 'prune_audit'")
+    ).rows as { body: string }[];
+    const [, deletion = ""] = /(DELETE FROM [\s\S]*?\)\));/.exec(body) ?? [];
+    const statement = deletion.replace("before_id", ":beforeId::uuid").replace("rows_max", ":limit");
+    const old = { beforeId: "ffffffff-ffff-ffff-ffff-ffffffffffff", limit: 50 };
+    await bench.expectRows((on) => affected(on, statement, old), 300);
   });
 
   it("a page of a partner's invitations, and the newest acts of a user, read the rows of the page", async () => {

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
 import { readSettings, type Settings } from "../../lib/settings/settings.ts";
+import { readGauges } from "../../mixins/health/health.mixin.ts";
 import { folderStorage } from "../../providers/storage/index.ts";
 import { mediaService } from "../../services/media/media.service.ts";
 import { eventually } from "../support/eventually.ts";
@@ -32,4 +33,11 @@ it("photos of deliveries, of orders beyond their retention time, are deleted, an
   await broker.start();
   await eventually(async () => expect(await storage.list("proofs/", 10)).toEqual([...young].sort()));
   expect(await storage.list("avatars/", 10)).toEqual([avatar]);
+  // The figures are those of the end of the run.
+  await eventually(async () => {
+    const figures = new Map((await readGauges(broker)).map((one) => [one.name, one.figures]));
+    expect(figures.get("retention_rows_total")).toEqual({ photos: 201 });
+    const { photos = 0 } = figures.get("retention_oldest_age_seconds") as Record<string, number>;
+    expect(Math.round(photos / 86_400)).toBe(179);
+  });
 });

@@ -162,7 +162,18 @@ describe.each(services)(
         },
       );
 
-      it.each(all.map((one) => [one.store, one] as const))(
+      it.each(
+        all.flatMap(({ store, part, oldest }) =>
+          oldest ? [[`${store} ${part ?? ""}`, oldest] as const] : [],
+        ),
+      )("%s: finds the oldest without reading the others", async (_, oldest) => {
+        await bench.expectRows(async (db) => {
+          on = db;
+          expect(await oldest(db)).toBeDefined();
+        }, IDLE_ROWS);
+      });
+
+      it.each(all.map((one) => [`${one.store} ${one.part ?? ""}`, one] as const))(
         "%s: deletes the oldest without reading the others",
         async (_, { keepDays, prune }) => {
           const beforeMs = Date.now() - keepDays * DAY_MS;

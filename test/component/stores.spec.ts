@@ -3,6 +3,7 @@ import { describe, expect, it } from "@jest/globals";
 import { settingsCatalogue } from "../../lib/settings/catalogue.ts";
 import { readSettings } from "../../lib/settings/settings.ts";
 import { databases } from "../../platform/migrate.ts";
+import { identityRetentions } from "../../services/identity/workers/retention.ts";
 import { notificationRetentions } from "../../services/notifications/workers/retention.ts";
 import { orderRetentions } from "../../services/orders/workers/retention.ts";
 import { partnerRetentions } from "../../services/partners/workers/retention.ts";
@@ -72,6 +73,7 @@ describe("the table of retention in docs/operating.md", () => {
     const none = {} as never;
     const all = [
       ...orderRetentions(config, { history: none, payments: none }).map((one) => ["orders", one] as const),
+      ...identityRetentions(config).map((one) => ["identity", one] as const),
       ...partnerRetentions(config.KEEP_DEAD_LETTERS_DAYS).map((one) => ["partners", one] as const),
       ...notificationRetentions(config, none).map((one) => ["notifications", one] as const),
     ];

@@ -64,6 +64,19 @@ export async function auditOf(db: Db, userId: string, limit: number): Promise<Au
   );
 }
 
+/**
+ * Deletes up to `limit` entries whose id is below `beforeId` and that are older than a year, by a function of the database:
+ * the user of this service may not delete.
+ * @returns the number of deleted entries
+ */
+export async function pruneAudit(db: Db, beforeId: string, limit: number): Promise<number> {
+  const found = await row<{ pruned: number }>(db, "SELECT prune_audit(?::uuid, ?::integer) AS pruned", [
+    beforeId,
+    limit,
+  ]);
+  return found?.pruned ?? 0;
+}
+
 /** Whether the database user of this service could change or delete entries, as their owner or by a privilege. */
 export async function canChangeAudit(db: Db): Promise<boolean> {
   const found = await row<{ may: boolean }>(

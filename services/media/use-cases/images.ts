@@ -23,3 +23,9 @@ export async function pruneProofs(storage: Storage, beforeOrderId: string, limit
   for (const key of old) await storage.delete(key);
   return old.length;
 }
+
+/** The id of the oldest order that has a photo. */
+export async function oldestProofOrder(storage: Storage): Promise<string | undefined> {
+  const [first] = await storage.list(PROOFS_PREFIX, 1);
+  return first?.split("/")[1];
+}

@@ -1,7 +1,12 @@
 import type { Settings } from "../../../lib/settings/settings.ts";
 import { type Db, deleteOldest } from "../../../lib/sql/database.ts";
 import type { Documents } from "../../../mixins/documents/documents.mixin.ts";
-import { type Retention, removeDocuments } from "../../../mixins/pruning/pruning.mixin.ts";
+import {
+  oldestDocument,
+  oldestIn,
+  type Retention,
+  removeDocuments,
+} from "../../../mixins/pruning/pruning.mixin.ts";
 import type { NotificationDocument } from "../projections/history.ts";
 import { pruneEndedSessions } from "../store/devices.repository.ts";
 
@@ -23,27 +28,32 @@ export function notificationRetentions(
       store: "notifications",
       keepDays: config.KEEP_NOTIFICATIONS_DAYS,
       prune: (db, { id }, limit) => pruneNotifications(db, id, limit),
+      oldest: oldestIn("notifications", "id"),
     },
     {
       store: "documents.notifications",
       keepDays: config.KEEP_NOTIFICATIONS_DAYS,
       prune: (_, { id }, limit) =>
         removeDocuments(history, { query: { _id: { $lt: id } }, sort: ["_id"] }, limit),
+      oldest: oldestDocument(history, "_id"),
     },
     {
       store: "known_orders",
       keepDays: config.KEEP_HISTORY_DAYS,
       prune: (db, { id }, limit) => pruneKnownOrders(db, id, limit),
+      oldest: oldestIn("known_orders", "order_id"),
     },
     {
       store: "ended_sessions",
       keepDays: ENDED_SESSION_DAYS,
       prune: (db, { at }, limit) => pruneEndedSessions(db, at, limit),
+      oldest: oldestIn("ended_sessions", "created_at"),
     },
     {
       store: "recipients",
       keepDays: DELETED_RECIPIENT_DAYS,
       prune: (db, { at }, limit) => pruneDeletedRecipients(db, at, limit),
+      oldest: oldestIn("recipients", "deleted_at", "deleted_at IS NOT NULL"),
     },
   ];
 }

@@ -40,6 +40,26 @@ export async function eraseOrders(db: Db, ids: readonly string[]): Promise<void>
   );
 }
 
+/** Ended orders that still contain the data of their customer. */
+export const UNERASED = "closed_at IS NOT NULL AND erased_at IS NULL";
+
+/** Erases the customers of up to `limit` orders that ended before `beforeAt`. @returns the number of orders */
+export async function eraseOldOrders(db: Db, beforeAt: string, limit: number): Promise<number> {
+  const old = await rows<{ id: string }>(
+    db,
+    `SELECT id FROM orders WHERE ${UNERASED} AND closed_at < ? ORDER BY closed_at LIMIT ?
+     FOR NO KEY UPDATE SKIP LOCKED`,
+    [beforeAt, limit],
+  );
+  if (old.length > 0) {
+    await eraseOrders(
+      db,
+      old.map(({ id }) => id),
+    );
+  }
+  return old.length;
+}
+
 /** Deletes the stored answers to requests of erased customers. */
 export async function deleteStoredAnswers(db: Db): Promise<void> {
   const sql = "DELETE FROM idempotency_keys k USING erased_customers e WHERE k.user_id = e.customer_id::text";

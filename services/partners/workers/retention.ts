@@ -1,4 +1,4 @@
-import type { Retention } from "../../../mixins/pruning/pruning.mixin.ts";
+import { oldestIn, type Retention } from "../../../mixins/pruning/pruning.mixin.ts";
 import { pruneReservations } from "../store/reservations.repository.ts";
 import { dropOldDeadWebhooks, pruneWebhooks } from "../store/webhook-deliveries.repository.ts";
 
@@ -14,16 +14,19 @@ export function partnerRetentions(keepDeadLettersDays: number): Retention[] {
       store: "stock_reservations",
       keepDays: ENDED_RESERVATION_DAYS,
       prune: (db, { at }, limit) => pruneReservations(db, at, limit),
+      oldest: oldestIn("stock_reservations", "updated_at", "state <> 'held'"),
     },
     {
       store: "webhook_deliveries",
       keepDays: keepDeadLettersDays,
       prune: (db, { id }, limit) => dropOldDeadWebhooks(db, id, limit),
+      oldest: oldestIn("webhook_deliveries", "id", "state = 'dead'"),
     },
     {
       store: "webhook_messages",
       keepDays: WEBHOOK_DAYS,
       prune: (db, { at }, limit) => pruneWebhooks(db, at, limit),
+      oldest: oldestIn("webhook_messages", "created_at"),
     },
   ];
 }
