@@ -4,6 +4,7 @@ import PostalMime from "postal-mime";
 import { SMTPServer } from "smtp-server";
 import { type MailHarness, mailerConformance } from "../../providers/email/conformance.ts";
 import { smtp } from "../../providers/email/smtp.ts";
+import { mailSamples } from "../support/mail-samples.ts";
 
 const FROM = "Waybill <no-reply@waybill.test>";
 
@@ -50,6 +51,27 @@ async function startHarness(): Promise<MailHarness> {
 
 describe("mailer smtp", () => {
   mailerConformance(startHarness);
+
+  it.each(Object.entries(mailSamples))(
+    "send, of %s, arrives as alternatives that are word for word what was rendered",
+    async (_, { subject, text, html, language }) => {
+      const harness = await startHarness();
+      const mail = { to: "zoe@example.org", subject, text, html, language, messageId: "m@waybill.test" };
+      expect(await harness.mailer.send(mail, 30_000)).toMatchObject({ outcome: "accepted" });
+      harness.mailer.close();
+      const [received] = await harness.received();
+      await harness.stop();
+      const written = [received?.subject, received?.text.trimEnd(), received?.html.trimEnd()];
+      expect(written).toEqual([subject, text, html]);
+      const raw = received?.raw ?? "";
+      const types = [...raw.matchAll(/^content-type: ([a-z/]+)/gim)].map(([, type]) => type);
+      expect(types).toEqual(["multipart/alternative", "text/plain", "text/html"]);
+      expect(raw).toMatch(new RegExp(`^content-language: ${language}$`, "im"));
+      // RFC 5322, 2.1.1: no line is longer than 998 characters.
+      expect(Math.max(...raw.split("\r\n").map(({ length }) => length))).toBeLessThanOrEqual(998);
+      expect(raw.length).toBeLessThan(30_000);
+    },
+  );
 
   it("send, to a server that never greets, is refused in time and may be tried again", async () => {
     const { createServer } = await import("node:net");

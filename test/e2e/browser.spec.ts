@@ -1,8 +1,12 @@
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { Browser, Page } from "playwright-core";
+import type { Browser, Page, Request } from "playwright-core";
+import sharp from "sharp";
 import { newId } from "../../lib/ids.ts";
 import { launchBrowser } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
+import { mailSamples } from "../support/mail-samples.ts";
+import { READABILITY, type Readability } from "../support/readability.ts";
 import { type Client, connect } from "./client.ts";
 import {
   admin,
@@ -10,14 +14,25 @@ import {
   check,
   customer,
   kitchen,
+  mailed,
   type Order,
+  PASSWORD,
   type Person,
   sandboxBank,
+  signIn,
 } from "./world.ts";
 
 /** A busy machine draws the documentation page for half a minute. */
 const STEP_TIMEOUT_MS = 90_000;
 const TEST_TIMEOUT_MS = 180_000;
+const NEW_PASSWORD = "a quite different lamp post";
+/** The pictures of the documentation, by sample, and how each is taken. */
+const pictures: Readonly<Record<string, string>> = {
+  "mail-order-paid": "light 760",
+  "mail-courier": "dark 360",
+  "mail-cancelled": "dark 760",
+  "mail-invitation": "light 360",
+};
 
 let api: Client;
 let me: Person;
@@ -86,4 +101,69 @@ describe("the checkout page", () => {
     },
     TEST_TIMEOUT_MS,
   );
+});
+
+describe("the pages that mails link to", () => {
+  it(
+    "accept an invitation, and set a forgotten password, with what the links contain",
+    async () => {
+      const email = `${newId()}@staff.example`;
+      const token = await admin(api);
+      await api.ok("POST /invitations", { token, key: newId(), body: { email, role: "deliverer" } });
+      await page.goto(await mailed(api, email, /^(\S+\/invitations\/accept#\S+)/m));
+      await page.getByLabel("First name").fill("Dora");
+      await page.getByLabel("Password").fill(PASSWORD);
+      await page.getByRole("button", { name: "Accept" }).click();
+      await page.getByText("Done. You can sign in now.").waitFor();
+      await signIn(api, email);
+
+      await api.ok("POST /password/forgot", { body: { email } });
+      await page.goto(await mailed(api, email, /^(\S+\/password\/reset#\S+)/m));
+      expect(await page.getByLabel("E-mail address").inputValue()).toBe(email);
+      await page.getByLabel("Password").fill(NEW_PASSWORD);
+      await page.getByRole("button", { name: "Set the password" }).click();
+      await page.getByText("Done. You can sign in with the new password.").waitFor();
+      await signIn(api, email, NEW_PASSWORD);
+      expect(complaints).toEqual([]);
+    },
+    TEST_TIMEOUT_MS,
+  );
+});
+
+describe("mails", () => {
+  it.each(Object.entries(mailSamples))(
+    "%s, light and dark, narrow and wide, is readable and loads nothing",
+    async (name, { html }) => {
+      const loaded: string[] = [];
+      const note = (request: Request) => loaded.push(request.url());
+      page.on("request", note);
+      for (const colorScheme of ["light", "dark"] as const) {
+        for (const width of [360, 760]) {
+          await page.setViewportSize({ width, height: 400 });
+          await page.emulateMedia({ colorScheme });
+          await page.setContent(html);
+          const { texts, buttonHeight, ...faults } = await page.evaluate<Readability>(READABILITY);
+          expect({ colorScheme, width, ...faults }).toEqual({
+            ...{ colorScheme, width, faint: [], wide: [], scrolls: false, isDark: colorScheme === "dark" },
+          });
+          expect(texts).toBeGreaterThan(6);
+          expect(buttonHeight).toBeGreaterThanOrEqual(44);
+          if (pictures[name] === `${colorScheme} ${width}`) await draw(name);
+        }
+      }
+      page.off("request", note);
+      expect(loaded).toEqual([]);
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  /** `MAIL_PICTURES=docs/images` makes the pictures of docs/notifications.md again. */
+  async function draw(name: string): Promise<void> {
+    const folder = process.env.MAIL_PICTURES;
+    if (!folder) return;
+    const image = await page.screenshot({ fullPage: true });
+    await sharp(image)
+      .png({ palette: true, colours: 32 })
+      .toFile(join(folder, `${name}.png`));
+  }
 });

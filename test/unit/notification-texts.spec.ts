@@ -1,5 +1,4 @@
 import { describe, expect, it } from "@jest/globals";
-import type { OrderSnapshot } from "../../contracts/messages.ts";
 import { rejectionReason } from "../../contracts/orders.ts";
 import { templateEvents } from "../../contracts/templates.ts";
 import {
@@ -10,7 +9,6 @@ import {
 import { acceptUntilMs, halfWayMs, minutesLeft } from "../../services/notifications/domain/reminders.ts";
 import {
   directTemplates,
-  type OrderEvent,
   orderEvents,
   type Text,
 } from "../../services/notifications/domain/templates/catalogue.ts";
@@ -18,15 +16,14 @@ import { channelsOf } from "../../services/notifications/domain/templates/placeh
 import {
   builtIn,
   builtInLanguages,
-  builtInOnly,
   languageOf,
   renderDirect,
   renderOrder,
   renderRefund,
   renderReminder,
-  renderTextMail,
   TemplateError,
 } from "../../services/notifications/domain/templates/render.ts";
+import { orderMail } from "../support/mail-samples.ts";
 import { sampleDesign, sampleOrder } from "../support/notifications.ts";
 
 const at = "2026-11-22T10:00:00.000Z";
@@ -38,19 +35,6 @@ const canary = `<script>alert("1")</script>&'`;
 
 const direct = (template: string, values: Record<string, string>, language: string, design = sampleDesign) =>
   renderDirect({ template, values, language, email: "zoe+x@example.org" }, design);
-
-function mailOf(
-  event: OrderEvent,
-  order: OrderSnapshot,
-  language: string,
-  firstName = "Zoë",
-  design = sampleDesign,
-) {
-  const details = { event, orderId: order.orderId, order };
-  const options = { channel: "email", overrides: builtInOnly } as const;
-  const text = renderOrder(event, { order, firstName, at }, language, options);
-  return renderTextMail({ ...text, details }, { email: "zoe@example.org", firstName }, design);
-}
 
 describe("audience", () => {
   it("has a text for every event that is sent, and a recipient for every text", () => {
@@ -235,7 +219,7 @@ describe.each(builtInLanguages)("texts in %s", (language) => {
 
   it("an order's mail, with any name of the partner, contains no markup of theirs", () => {
     const order = sampleOrder({ partnerTitle: canary });
-    const { html } = mailOf("order.assigned:customer", order, language, canary);
+    const { html } = orderMail("order.assigned:customer", order, language, { firstName: canary });
     expect(html).not.toContain("<script>");
     expect(html.split("&lt;script&gt;").length).toBeGreaterThan(3);
   });
@@ -270,7 +254,7 @@ describe("mails", () => {
   const hrefs = (html: string) => [...html.matchAll(/href="([^"]*)"/g)].map(([, url]) => url);
 
   it("about an order, list its products, fee and total, what happens next and a link, in both parts", () => {
-    const { text, html } = mailOf("order.paid:customer", order, "en");
+    const { text, html } = orderMail("order.paid:customer", order, "en");
     const url = `https://app.example.org/orders/${order.orderId}`;
     for (const shown of [
       "Order K7-042",
@@ -288,7 +272,7 @@ describe("mails", () => {
 
   it("about a courier on the way, contain the PIN, and no other mail or text does", () => {
     const withPin = orderEvents.filter((event) => {
-      const { text, html, subject } = mailOf(event, order, "en");
+      const { text, html, subject } = orderMail(event, order, "en");
       const push = renderOrder(event, { order, firstName: "Zoë", at }, "en");
       expect(`${subject} ${JSON.stringify(push)}`).not.toContain("4711");
       expect(html.includes(">4711<")).toBe(text.includes("Your PIN: 4711"));
@@ -296,7 +280,9 @@ describe("mails", () => {
     });
     expect(withPin).toEqual(["order.assigned:customer"]);
     const { pinOf: _, ...withoutPin } = sampleDesign;
-    expect(mailOf("order.assigned:customer", order, "en", "Zoë", withoutPin).text).not.toContain("Your PIN");
+    expect(orderMail("order.assigned:customer", order, "en", { design: withoutPin }).text).not.toContain(
+      "Your PIN",
+    );
   });
 
   it.each([
@@ -307,7 +293,7 @@ describe("mails", () => {
     const own = { ...sampleDesign, pages: { publicUrl: sampleDesign.pages.publicUrl } };
     expect(direct(template, values, "en").text).toContain(`\nhttps://app.example.org${path}\n`);
     expect(direct(template, values, "en", own).text).toContain(`\nhttps://api.example.org${path}\n`);
-    expect(mailOf("order.paid:customer", order, "en", "Zoë", own).html).not.toContain("href");
+    expect(orderMail("order.paid:customer", order, "en", { design: own }).html).not.toContain("href");
   });
 
   it.each([
@@ -344,7 +330,7 @@ describe("mails", () => {
       partnerTitle: "<".repeat(120),
       reason: "'".repeat(500),
     });
-    const { text, html } = mailOf("order.cancelled:customer", long, "ru", "ы".repeat(100));
+    const { text, html } = orderMail("order.cancelled:customer", long, "ru", { firstName: "ы".repeat(100) });
     expect(text).toContain("+ 21 другой товар");
     expect(Buffer.byteLength(text + html)).toBeLessThan(200_000);
     const flood = direct("confirm-email", { ...values, firstName: "&".repeat(60_000) }, "en");
