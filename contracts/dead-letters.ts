@@ -1,4 +1,4 @@
-import { type Infer, integer, object, optional, text, time, uuid } from "./schema.ts";
+import { boolean, type Infer, integer, object, oneOf, optional, text, time, uuid } from "./schema.ts";
 
 /** A message that a service could not read or could not handle within its attempts. */
 export const deadLetter = object({
@@ -13,6 +13,28 @@ export const deadLetter = object({
   at: time,
 });
 export type DeadLetter = Infer<typeof deadLetter>;
+
+/** A message about one subject that was not sent yet, or was received and not handled yet. */
+export const undeliveredMessage = object({
+  messageId: uuid,
+  type: text(60),
+  attempts: integer(0, 2 ** 31 - 1),
+  error: optional(text(2000)),
+  /** Absent in answers of processes of version 0.1, like the fields after it. */
+  service: optional(text(40)),
+  /** `outbox`: the service has not sent it; `inbox`: it has not handled it. */
+  place: optional(oneOf("outbox", "inbox")),
+  consumer: optional(text(60)),
+  state: optional(oneOf("waiting", "dead")),
+  since: optional(time),
+  /** The time of the next attempt. */
+  nextAt: optional(time),
+  /** The id by which an operator replays or drops it. */
+  deadLetterId: optional(uuid),
+  /** Whether its handler waits until a dependency is available again, as the document store. */
+  waitsForDependency: optional(boolean),
+});
+export type UndeliveredMessage = Infer<typeof undeliveredMessage>;
 
 /** The most dead letters that one call drops, well within the time-out of a statement. */
 export const DROP_MAX = 1_000;

@@ -1,5 +1,5 @@
 import { action } from "./action.ts";
-import { deadLetter, deadLetterDrop, deadLetterDropResult } from "./dead-letters.ts";
+import { deadLetter, deadLetterDrop, deadLetterDropResult, undeliveredMessage } from "./dead-letters.ts";
 import { listOf, nothing, object, paging, uuid } from "./schema.ts";
 
 /** The services that have queues and therefore dead letters. */
@@ -14,6 +14,10 @@ const deadLetters = action(object({ limit: paging.limit }), object({ items: list
   idempotent: true,
 });
 const oneDeadLetter = action(object({ id: uuid }), nothing, { idempotent: true });
+/** Messages about one subject, such as an order, that this service has not sent or not handled yet. */
+const undelivered = action(object({ subject: uuid }), object({ items: listOf(undeliveredMessage) }), {
+  idempotent: true,
+});
 /** The broker does not repeat it: a repeat would drop further letters, and its answer would not count the first ones. */
 const dropDeadLetters = action(deadLetterDrop, deadLetterDropResult);
 
@@ -22,16 +26,20 @@ export const operationsActions = {
   "orders.replayDeadLetter": oneDeadLetter,
   "orders.dropDeadLetter": oneDeadLetter,
   "orders.dropDeadLetters": dropDeadLetters,
+  "orders.undelivered": undelivered,
   "partners.deadLetters": deadLetters,
   "partners.replayDeadLetter": oneDeadLetter,
   "partners.dropDeadLetter": oneDeadLetter,
   "partners.dropDeadLetters": dropDeadLetters,
+  "partners.undelivered": undelivered,
   "notifications.deadLetters": deadLetters,
   "notifications.replayDeadLetter": oneDeadLetter,
   "notifications.dropDeadLetter": oneDeadLetter,
   "notifications.dropDeadLetters": dropDeadLetters,
+  "notifications.undelivered": undelivered,
   "identity.deadLetters": deadLetters,
   "identity.replayDeadLetter": oneDeadLetter,
   "identity.dropDeadLetter": oneDeadLetter,
   "identity.dropDeadLetters": dropDeadLetters,
+  "identity.undelivered": undelivered,
 } as const;

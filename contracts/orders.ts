@@ -1,7 +1,9 @@
 import { action } from "./action.ts";
 import { bank, bankAdapter } from "./banks.ts";
+import { undeliveredMessage } from "./dead-letters.ts";
+import { diagnosisFinding, notAsked } from "./order-diagnosis.ts";
 import { type OrderStatus, orderStatus, type PaymentStatus, paymentStatus } from "./order-status.ts";
-import { partnerCallback, partnerSnapshot, quote, quotedLine } from "./partners.ts";
+import { partnerCallback, partnerSnapshot, quote, quotedLine, webhookDelivery } from "./partners.ts";
 import { dispute, refundState } from "./payments.ts";
 import {
   array,
@@ -186,9 +188,14 @@ export const diagnosis = object({
       problem: optional(text(500)),
     }),
   ),
-  undelivered: listOf(
-    object({ messageId: uuid, type: text(60), attempts: tries, error: optional(text(2000)) }),
-  ),
+  /** Messages about the order that a service has not sent or not handled yet. */
+  undelivered: listOf(undeliveredMessage),
+  /** The reasons why the order does not go on, the most important first; the last one is what its state waits for. */
+  findings: listOf(diagnosisFinding),
+  /** The attempts to send the webhooks of the order, the newest first. */
+  webhooks: listOf(webhookDelivery),
+  /** Services whose part is missing, because they did not answer. */
+  notAsked: listOf(notAsked),
   receipts: listOf(
     object({
       paymentId: text(200),

@@ -117,6 +117,12 @@ export const webhookEndpoint = object({
 });
 export type WebhookEndpoint = Infer<typeof webhookEndpoint>;
 
+/**
+ * Whether a partner's system receives webhooks. `none`: staff takes the orders by hand; `gone`: it answered 410, and none is
+ * sent until the webhook is set again; `disabled`: an admin has switched them off.
+ */
+export const webhookEndpointState = oneOf("none", "enabled", "disabled", "gone");
+
 /** One attempt to send a message to a partner's system. All attempts have the same message id. */
 export const webhookDelivery = object({
   id: uuid,
@@ -136,6 +142,7 @@ export const webhookDelivery = object({
   createdAt: time,
 });
 export type WebhookDelivery = Infer<typeof webhookDelivery>;
+export type WebhookEndpointState = Infer<typeof webhookEndpointState>;
 
 const partnerId = { partnerId: uuid } as const;
 
@@ -227,6 +234,15 @@ export const partnersActions = {
   "partners.listWebhookDeliveries": action(
     object({ ...partnerId, ...paging, orderId: optional(uuid) }),
     page(webhookDelivery),
+    { idempotent: true },
+  ),
+  /** For operators: the endpoint of a partner, and the attempts to send it the webhooks of one order, newest first. */
+  "partners.orderWebhooks": action(
+    object({ ...partnerId, orderId: uuid }),
+    object({
+      endpoint: webhookEndpointState,
+      deliveries: listOf(webhookDelivery),
+    }),
     { idempotent: true },
   ),
   "partners.replayWebhookDelivery": action(object({ ...partnerId, deliveryId: uuid }), webhookDelivery),

@@ -13,7 +13,6 @@ import { background } from "../background/background.mixin.ts";
 import type { Outbox } from "../outbox/outbox.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { type ArrivalLimits, arrival } from "./arrival.ts";
-import { listUndelivered, type Undelivered } from "./dead-letters.repository.ts";
 import { deadLetterActions } from "./dead-letters.ts";
 import type { Handler, Handlers } from "./handlers.ts";
 import {
@@ -31,7 +30,6 @@ export type { Handler, HandlerError, Handlers, Lease } from "./handlers.ts";
 const CHANNEL = "waybill_inbox";
 const PRUNE_INTERVAL_MS = 600_000;
 const PRUNE_BATCH = 1_000;
-const UNDELIVERED_MAX = 100;
 
 export interface ConsumerLimits extends WorkerLimits, ArrivalLimits {
   /** How long the inbox keeps the ids of handled messages. */
@@ -76,7 +74,7 @@ export interface ConsumerOptions {
 export interface Consumer {
   /**
    * Goes into the service's `mixins`. It subscribes and works while the service runs, and adds the actions
-   * `deadLetters`, `replayDeadLetter`, `dropDeadLetter` and `dropDeadLetters`.
+   * `deadLetters`, `replayDeadLetter`, `dropDeadLetter`, `dropDeadLetters` and `undelivered`.
    */
   readonly mixin: Partial<ServiceSchema>;
   stats(): Promise<InboxStats>;
@@ -84,8 +82,6 @@ export interface Consumer {
   saturated(): string | undefined;
   /** Age of the oldest message whose handler has `needs` and that waits; 0 when there is none. */
   lagMs(): Promise<number>;
-  /** Messages about a subject, in the inbox and outbox of this database, that are not delivered yet. */
-  undelivered(subject: string): Promise<Undelivered[]>;
 }
 
 /**
@@ -105,7 +101,6 @@ export function consumer(options: ConsumerOptions): Consumer {
     stats: () => inboxStats(postgres.db, group, Object.keys(options.handlers)),
     saturated: () => running?.saturated(),
     lagMs: () => oldestWaitingMs(postgres.db, group, typesWithNeeds),
-    undelivered: (subject) => listUndelivered(postgres.db, subject, UNDELIVERED_MAX),
     mixin: {
       metadata: { readsMessages: Object.keys(options.handlers) },
       actions: deadLetterActions({ ...options, wake: () => running?.requeued() }),

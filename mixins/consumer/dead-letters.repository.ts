@@ -1,4 +1,4 @@
-import type { DeadLetter } from "../../contracts/dead-letters.ts";
+import type { DeadLetter, UndeliveredMessage } from "../../contracts/dead-letters.ts";
 import { affected, type Db, row, rows } from "../../lib/sql/database.ts";
 import type { InboxRow } from "./inbox.repository.ts";
 
@@ -70,21 +70,19 @@ export async function wasDeadLetter(db: Db, id: string): Promise<boolean> {
   return (await row(db, "SELECT 1 AS found FROM inbox WHERE dead_letter_id = ?", [id])) !== undefined;
 }
 
-export interface Undelivered {
-  messageId: string;
-  type: string;
-  attempts: number;
-  error?: string;
-}
+export type Undelivered = Omit<UndeliveredMessage, "service" | "waitsForDependency">;
 
 /** Messages about a subject that were received but not handled, or that were not sent yet. */
 export async function listUndelivered(db: Db, subject: string, limit: number): Promise<Undelivered[]> {
   return rows<Undelivered>(
     db,
-    `SELECT message_id, type, attempts, error FROM inbox
-     WHERE subject = ? AND state IN ('waiting', 'dead', 'quarantined')
+    `SELECT message_id, type, attempts, error, 'inbox' AS place, consumer,
+       CASE WHEN state = 'waiting' THEN 'waiting' ELSE 'dead' END AS state, created_at AS since,
+       CASE WHEN state = 'waiting' THEN next_at END AS next_at, dead_letter_id
+     FROM inbox WHERE subject = ? AND state IN ('waiting', 'dead', 'quarantined')
      UNION ALL
-     SELECT id, type, attempts, error FROM outbox WHERE subject = ? AND sent_at IS NULL
+     SELECT id, type, attempts, error, 'outbox', NULL, 'waiting', created_at, next_at, NULL
+     FROM outbox WHERE subject = ? AND sent_at IS NULL
      LIMIT ?`,
     [subject, subject, limit],
   );

@@ -1,32 +1,47 @@
 import type { ServiceSchema } from "moleculer";
 import { actions, implement } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
+import type { MessageType } from "../../contracts/messages.ts";
+import { operatorRoles } from "../../contracts/meta.ts";
+import { omitUndefined } from "../../lib/omit-undefined.ts";
 import type { Transaction } from "../../lib/sql/database.ts";
 import { callerOf } from "../caller/caller.ts";
 import { audit } from "../outbox/audit.ts";
 import type { Outbox } from "../outbox/outbox.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { dropDeadLetters, inboxDeadLetters } from "./dead-letter-drop.ts";
-import { drop, listDeadLetters, lockDeadLetter, requeue, wasDeadLetter } from "./dead-letters.repository.ts";
+import {
+  drop,
+  listDeadLetters,
+  listUndelivered,
+  lockDeadLetter,
+  requeue,
+  wasDeadLetter,
+} from "./dead-letters.repository.ts";
+import type { Handlers } from "./handlers.ts";
 import { parseMessage } from "./parse-message.ts";
 
 const DEFAULT_LIMIT = 50;
+const UNDELIVERED_MAX = 100;
 
 type Service = "orders" | "partners" | "notifications" | "identity";
 
 interface DeadLetterDeps {
   group: string;
+  handlers: Handlers;
   postgres: Postgres;
   outbox?: Pick<Outbox, "add">;
   wake(): void;
 }
 
 /**
- * The actions by which an operator lists, replays and drops the dead letters of a service. Every service with these
+ * The actions by which an operator lists, replays and drops the dead letters of a service, and lists the messages about one
+ * subject that are not delivered yet. Every service with these
  * actions in its contract gets the same ones. A group without them, or without an outbox for the audit, gets none.
  */
 export function deadLetterActions({
   group,
+  handlers,
   postgres,
   outbox,
   wake,
@@ -60,6 +75,18 @@ export function deadLetterActions({
     dropDeadLetters: implement(`${service}.dropDeadLetters` as "orders.dropDeadLetters", async (ctx) => {
       callerOf(ctx, "admin");
       return await dropDeadLetters({ postgres, outbox }, ctx, inboxDeadLetters, service);
+    }),
+    undelivered: implement(`${service}.undelivered` as "orders.undelivered", async (ctx) => {
+      callerOf(ctx, ...operatorRoles);
+      const found = await listUndelivered(postgres.db, ctx.params.subject, UNDELIVERED_MAX);
+      return {
+        items: found.map((message) => {
+          const handler = handlers[message.type as MessageType];
+          const waits = message.state === "waiting" && message.place === "inbox" && handler?.needs;
+          const waitsForDependency = waits ? !waits.available() : undefined;
+          return omitUndefined({ ...message, service, waitsForDependency });
+        }),
+      };
     }),
   };
 }

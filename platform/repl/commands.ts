@@ -8,7 +8,7 @@ import { actorText, facts, moneyText, shortTime, table } from "./table.ts";
 
 const order: Command = {
   usage: "order <id>",
-  about: "The state of an order, its history and its next deadline",
+  about: "Why an order does not go on, with its state, history and deadline",
   example: "order 0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30",
   async run({ broker, args }) {
     const found = await call(broker, "orders.diagnosis", { orderId: idOf(args.id) });
@@ -17,8 +17,29 @@ const order: Command = {
 };
 
 function diagnosisText(found: Result<"orders.diagnosis">): string {
-  const { order: it, history, deadline, undelivered, receipts, refunds, reconciliation } = found;
+  const {
+    order: it,
+    findings,
+    notAsked,
+    history,
+    deadline,
+    undelivered,
+    webhooks,
+    receipts,
+    refunds,
+  } = found;
+  const { reconciliation } = found;
   const parts = [
+    ...findings.map(({ sentence, evidence, next }, index) =>
+      facts([
+        [index === 0 ? "WHY" : "ALSO", sentence],
+        ...(evidence.length > 0 ? [["", evidence.join("; ")] as const] : []),
+        ["next", next],
+      ]),
+    ),
+    ...(notAsked.length > 0
+      ? [facts([["NOT ASKED", notAsked.map(({ service, reason }) => `${service} (${reason})`).join(", ")]])]
+      : []),
     facts([
       ["ORDER", it.id],
       ["number", it.number ?? "none"],
@@ -44,8 +65,26 @@ function diagnosisText(found: Result<"orders.diagnosis">): string {
   const more: [string, string[], string[][]][] = [
     [
       "UNDELIVERED",
-      ["TRIES", "ERROR"],
-      undelivered.map(({ type, attempts, error }) => [type, String(attempts), error ?? ""]),
+      ["AT", "TRIES", "NEXT (UTC)", "ERROR"],
+      undelivered.map(({ type, service = "", place = "", state, attempts, nextAt, error }) => [
+        type,
+        `${service} ${state === "dead" ? "dead" : place}`,
+        String(attempts),
+        shortTime(nextAt),
+        error ?? "",
+      ]),
+    ],
+    [
+      "WEBHOOK",
+      ["TRY", "STATE", "ANSWER", "AT (UTC)", "NEXT (UTC)"],
+      webhooks.map(({ type, attempt, state, statusCode, error, createdAt, dueAt }) => [
+        type,
+        String(attempt),
+        state,
+        statusCode ? String(statusCode) : (error ?? ""),
+        shortTime(createdAt),
+        shortTime(dueAt),
+      ]),
     ],
     [
       "PAYMENT",

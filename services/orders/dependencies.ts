@@ -38,6 +38,8 @@ export interface OrdersDependencies {
   deliveredVisibleMs: number;
   /** How long the partner's staff see the customer after the end of the order. */
   partnerVisibleMs: number;
+  /** Whether the message bus takes messages now. */
+  brokerReady(): Promise<boolean>;
   /** Makes the worker process due refunds now instead of at its next interval. */
   wakeRefunds(): void;
   /** The base URL of the gateway for the banks. */

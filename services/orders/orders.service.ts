@@ -23,6 +23,7 @@ import { confirmOrder, reopenCheckout } from "./actions/confirm.ts";
 import * as couriers from "./actions/couriers.ts";
 import * as deliveries from "./actions/deliveries.ts";
 import { deliveryTokens } from "./actions/delivery-tokens.ts";
+import { diagnose } from "./actions/diagnosis.ts";
 import { listDisputes } from "./actions/disputes.ts";
 import { applyPartnerCallback } from "./actions/partner-callback.ts";
 import { receivePayment } from "./actions/payment-callback.ts";
@@ -109,6 +110,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     deliveredVisibleMs: config.DELIVERED_VISIBLE_MINUTES * MINUTE_MS,
     partnerVisibleMs: config.PARTNER_SEES_CUSTOMER_HOURS * 60 * MINUTE_MS,
     publicUrl: config.PUBLIC_URL,
+    brokerReady: () => messageBus.ready().catch(() => false),
     wakeRefunds: () => refunds.wake(),
   };
 
@@ -272,7 +274,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
         return commands.reassignOrder(deps, ctx, await givenDeliverer(ctx));
       }),
       override: implement("orders.override", (ctx) => commands.overrideOrder(deps, ctx)),
-      diagnosis: implement("orders.diagnosis", (ctx) => queries.diagnose(deps, inbox, ctx)),
+      diagnosis: implement("orders.diagnosis", (ctx) => diagnose(deps, ctx)),
       stuck: implement("orders.stuck", (ctx) => queries.listStuck(deps, ctx)),
 
       listUnmatched: implement("orders.listUnmatched", (ctx) => unmatched.listUnmatched(deps, ctx)),

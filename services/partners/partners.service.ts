@@ -170,6 +170,7 @@ export function partnersService(options: PartnersServiceDeps): ServiceSchema {
       rotateWebhookSecret: implement("partners.rotateWebhookSecret", (ctx) =>
         webhooks.rotateSecret(deps, ctx),
       ),
+      orderWebhooks: implement("partners.orderWebhooks", (ctx) => webhooks.orderWebhooks(deps, ctx)),
       testWebhook: implement("partners.testWebhook", (ctx) => webhooks.testWebhook(deps, ctx)),
       listWebhookDeliveries: implement("partners.listWebhookDeliveries", (ctx) =>
         webhooks.listWebhookDeliveries(deps, ctx),

@@ -125,8 +125,13 @@ describe("deadLetters", () => {
       },
     ]);
     expect(await list(1)).toEqual(found.slice(0, 1));
-    expect(await con.undelivered(message.subject)).toEqual([
-      { messageId: message.id, type: "user.deleted", attempts: 1, error: "broken" },
+    const { items } = await call(broker, "orders.undelivered", { subject: message.subject }, await as());
+    expect(items).toEqual([
+      {
+        ...{ messageId: message.id, type: "user.deleted", attempts: 1, error: "broken" },
+        ...{ service: "orders", place: "inbox", consumer: GROUP, state: "dead", deadLetterId: id },
+        since: expect.stringMatching(/Z$/),
+      },
     ]);
   });
 

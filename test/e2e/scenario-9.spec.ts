@@ -147,16 +147,36 @@ describe("scenarios 9 and 10, cancel, refund and operate", () => {
     ).toMatchObject({ status: 409 });
   });
 
-  it("the diagnosis of an order is one response", async () => {
+  it("the diagnosis of an order is one response, which names what the order waits for", async () => {
     const made = await order(api, me, shop);
+    const finding = async () =>
+      (
+        await api.ok<{ findings: { cause: string }[] }>(`GET /orders/${made.order_id}/diagnosis`, {
+          token: root,
+        })
+      ).findings[0]?.cause;
+    expect(["no_callback", "not_paid"]).toContain(await finding());
+    shop.answer = () => 500;
     await atCheckout(made.checkout_url, { action: "pay" });
-    await orderWhen(api, me, made.order_id, ({ status }) => expect(status).toBe("paid"));
-    const diagnosis = await api.ok(`GET /orders/${made.order_id}/diagnosis`, { token: root });
+    await eventually(async () => expect(await finding()).toBe("webhook_failing"));
+    const diagnosis = await api.ok<{ webhooks: { type: string }[] }>(
+      `GET /orders/${made.order_id}/diagnosis`,
+      {
+        token: root,
+      },
+    );
     expect(diagnosis).toMatchObject({
       order: { id: made.order_id },
+      findings: [{ evidence: expect.arrayContaining(["last answer: status 500"]) }, {}],
+      not_asked: [],
       receipts: [{ outcome: "accepted", amount: made.total }],
       deadline: { overdue: false },
     });
+    expect(diagnosis.webhooks[0]?.type).toBe("order.paid");
+    shop.answer = () => 204;
+    await eventually(async () => expect(await finding()).toBe("partner_silent"));
+    await cancel(made.order_id, me);
+    expect(await finding()).toBe("ended");
     expect(await api.refused(`GET /orders/${made.order_id}/diagnosis`, me)).toMatchObject({ status: 403 });
   });
 

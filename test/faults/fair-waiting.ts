@@ -13,6 +13,9 @@ export interface UntoldOrder {
   alerts: string[];
   /** The reason that the operator's diagnosis named before the return. */
   diagnosis: string;
+  /** The cause of the diagnosis's first finding before the return, and the right one. */
+  found: string;
+  finding: string;
   /** The ids of the webhooks by which its partner was asked to prepare it, and that it accepted. */
   toldUnder: string[];
   backAtMs: number;
@@ -49,6 +52,9 @@ function problemsOf(order: UntoldOrder): string[] {
   }
   if (!cause.test(order.diagnosis)) {
     problems.push(`the diagnosis of order ${orderId} does not name the cause: ${order.diagnosis}`);
+  }
+  if (order.found !== order.finding) {
+    problems.push(`the first finding about order ${orderId} is ${order.found} instead of ${order.finding}`);
   }
   if (order.status !== order.wanted) {
     problems.push(`order ${orderId} is ${order.status} instead of ${order.wanted}`);

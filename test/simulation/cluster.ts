@@ -145,6 +145,7 @@ export class Cluster {
       courierSeesPhone: true,
       deliveredVisibleMs: 3_600_000,
       partnerVisibleMs: 86_400_000,
+      brokerReady: async () => true,
       wakeRefunds: () => refunds.wake(),
       publicUrl: "https://waybill.example",
     };

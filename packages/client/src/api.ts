@@ -1980,7 +1980,7 @@ courier than the courier may take. */
     patch?: never;
   };
   "/orders/{order_id}/diagnosis": {
-    /** Diagnosis of an order. History, next deadline, undelivered messages, receipts and refunds in one answer. */
+    /** Why an order does not go on. Findings first: each with a sentence, its evidence and what to do next. Then history, next deadline, undelivered messages, webhooks, receipts and refunds. Services that did not answer are in `not_asked`. */
     get: {
       parameters: { path: { order_id: string }; query?: never; header?: never };
       requestBody?: never;
@@ -2188,7 +2188,55 @@ export interface components {
         retry_at?: string;
       };
       partner_notice?: { at?: string; problem?: string };
-      undelivered: { message_id: string; type: string; attempts: number; error?: string }[];
+      undelivered: {
+        message_id: string;
+        type: string;
+        attempts: number;
+        error?: string;
+        service?: string;
+        place?: "outbox" | "inbox";
+        consumer?: string;
+        state?: "waiting" | "dead";
+        since?: string;
+        next_at?: string;
+        dead_letter_id?: string;
+        waits_for_dependency?: boolean;
+      }[];
+      findings: {
+        cause:
+          | "dead_letter"
+          | "webhook_dead"
+          | "webhook_failing"
+          | "webhook_disabled"
+          | "broker_away"
+          | "message_unsent"
+          | "document_store_away"
+          | "message_unhandled"
+          | "refund_failed"
+          | "refund_failing"
+          | "deadline_failing"
+          | "bank_silent"
+          | "checkout_missing"
+          | "payment_unreadable"
+          | "partially_paid"
+          | "no_callback"
+          | "not_paid"
+          | "partner_not_notified"
+          | "partner_silent"
+          | "preparing"
+          | "offered"
+          | "no_courier_on_duty"
+          | "not_assigned"
+          | "courier_silent"
+          | "delivering"
+          | "undeliverable"
+          | "ended";
+        sentence: string;
+        next: string;
+        evidence: string[];
+      }[];
+      webhooks: Schemas["WebhookDelivery"][];
+      not_asked: { service: string; reason: string }[];
       receipts: {
         payment_id: string;
         outcome: "accepted" | "underpaid" | "overpaid" | "late" | "unmatched";

@@ -92,8 +92,9 @@ export const operationRoutes = [
   }),
   route("GET /orders/{order_id}/diagnosis", "orders.diagnosis", {
     ...operators,
-    summary: "Diagnosis of an order",
-    description: "History, next deadline, undelivered messages, receipts and refunds in one answer.",
+    summary: "Why an order does not go on",
+    description:
+      "Findings first: each with a sentence, its evidence and what to do next. Then history, next deadline, undelivered messages, webhooks, receipts and refunds. Services that did not answer are in `not_asked`.",
   }),
   route("GET /dead-letters", "api.deadLetters", {
     ...admin,

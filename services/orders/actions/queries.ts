@@ -6,22 +6,14 @@ import { isoTime, momentOf } from "../../../lib/clock.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
-import type { Consumer } from "../../../mixins/consumer/consumer.mixin.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { deadlineFor } from "../domain/order.ts";
 import { awaitsNotice, type Order } from "../domain/order-model.ts";
 import type { Projections } from "../projections/order-documents.ts";
 import { historyOf } from "../projections/projections.ts";
-import { type DeadlineProblem, deadlineProblems, noticeProblemOf } from "../store/deadlines.repository.ts";
-import { disputesOf } from "../store/disputes.repository.ts";
+import { type DeadlineProblem, deadlineProblems } from "../store/deadlines.repository.ts";
 import { isErasedCustomer, openOrdersOf } from "../store/former-deliverers.repository.ts";
-import {
-  findState,
-  listOrders,
-  listTransitions,
-  type Owner,
-  stuckOrders,
-} from "../store/order-lists.repository.ts";
+import { findState, listOrders, type Owner, stuckOrders } from "../store/order-lists.repository.ts";
 import {
   findOrders,
   isNumber,
@@ -30,12 +22,9 @@ import {
   type OrderFilter,
 } from "../store/order-search.repository.ts";
 import { databaseNowMs, findOrder, findPosition } from "../store/orders.repository.ts";
-import { receiptsOf, refundsOf } from "../store/payments.repository.ts";
-import { reconciliationOf } from "../store/reconciliation.repository.ts";
 import type { ShownOrder } from "../store/shown-orders.repository.ts";
 import type { ReadDependencies } from "../use-cases/shown-orders.ts";
 import { ownerOf, readerOf } from "./access.ts";
-import { disputeView } from "./disputes.ts";
 import { beforeOf, pageOf } from "./pages.ts";
 import { firstName, viewFor, viewOf, withPickupCode } from "./views.ts";
 
@@ -161,7 +150,7 @@ async function shownOrder(
   return order;
 }
 
-async function readableOrder(
+export async function readableOrder(
   { postgres }: Pick<OrdersDependencies, "postgres">,
   ctx: Ctx<{ orderId: string }>,
 ): Promise<Order> {
@@ -190,64 +179,6 @@ export async function track(
     positionAt: position?.reportedAt,
     updatedAt: order.updatedAt,
   });
-}
-
-/** The diagnosis of an order. It reads PostgreSQL only, so it is correct also while messages are late. */
-export async function diagnose(
-  { postgres }: OrdersDependencies,
-  consumer: Pick<Consumer, "undelivered">,
-  ctx: Ctx<Params<"orders.diagnosis">>,
-): Promise<Result<"orders.diagnosis">> {
-  callerOf(ctx, ...operatorRoles);
-  const { orderId } = ctx.params;
-  const order = await readableOrder({ postgres }, ctx);
-  const [history, receipts, refunds, disputes, undelivered, nowMs, reconciliation, partnerNotice, [problem]] =
-    await Promise.all([
-      listTransitions(postgres.db, orderId),
-      receiptsOf(postgres.db, orderId),
-      refundsOf(postgres.db, orderId),
-      disputesOf(postgres.db, orderId),
-      consumer.undelivered(orderId),
-      databaseNowMs(postgres.db),
-      reconciliationOf(postgres.db, orderId),
-      noticeOf(postgres.db, order),
-      deadlineProblems(postgres.db, [orderId]),
-    ]);
-  return omitUndefined({
-    order: viewOf(order),
-    history: history.map(({ id, type, at, from, to, actor, reason, traceId, version }) =>
-      omitUndefined({ id, type, at, from, to, actor, reason, traceId, version }),
-    ),
-    deadline: deadlineOf(order, nowMs, problem),
-    partnerNotice,
-    undelivered,
-    receipts: receipts.map(({ paymentId, outcome, amountMinor, currency, at }) => ({
-      paymentId,
-      outcome,
-      amount: { amountMinor, currency },
-      at,
-    })),
-    refunds: refunds.map(({ id, amountMinor, currency, state, reason, borneBy }) =>
-      omitUndefined({ id, amount: { amountMinor, currency }, state, reason, borneBy }),
-    ),
-    disputes: disputes.map(disputeView),
-    reconciliation,
-  });
-}
-
-function deadlineOf(order: Order, nowMs: number, problem?: DeadlineProblem) {
-  const deadline = deadlineFor(order);
-  if (!deadline || !order.deadlineAt) return undefined;
-  const overdue = Date.parse(order.deadlineAt) <= nowMs;
-  const { failures, error, retryAt } = problem ?? {};
-  return omitUndefined({ at: order.deadlineAt, overdue, effect: deadline.effect, failures, error, retryAt });
-}
-
-/** The notice to the partner of an order; undefined if the order needs none. */
-async function noticeOf(db: Db, order: Order): Promise<{ at: string } | { problem: string } | undefined> {
-  if (order.partnerNotifiedAt) return { at: order.partnerNotifiedAt };
-  if (!awaitsNotice(order)) return undefined;
-  return { problem: order.noticeProblem ?? (await noticeProblemOf(db, order.id)) };
 }
 
 export async function listStuck(

@@ -187,6 +187,15 @@ export async function bankContacts(db: Db): Promise<BankContact[]> {
   return rows(db, "SELECT bank_id, answered_at, silent_since, retry_at, error FROM bank_contacts");
 }
 
+/** The last contact with one bank; undefined before the first. */
+export async function bankContact(db: Db, bankId: string): Promise<BankContact | undefined> {
+  return row(
+    db,
+    "SELECT bank_id, answered_at, silent_since, retry_at, error FROM bank_contacts WHERE bank_id = ?",
+    [bankId],
+  );
+}
+
 export interface OrderReconciliation {
   nextAt?: string;
   looks: number;

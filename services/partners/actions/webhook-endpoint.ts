@@ -1,11 +1,12 @@
 import type { Params, Result } from "../../../contracts/actions.ts";
 import { fail } from "../../../contracts/errors.ts";
-import type { Ctx } from "../../../contracts/meta.ts";
+import { type Ctx, operatorRoles } from "../../../contracts/meta.ts";
 import type { WebhookDelivery, WebhookEndpoint } from "../../../contracts/partners.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { newId } from "../../../lib/ids.ts";
 import type { Transaction } from "../../../lib/sql/database.ts";
 import { newSecret } from "../../../lib/webhook-signature.ts";
+import { callerOf } from "../../../mixins/caller/caller.ts";
 import { audit } from "../../../mixins/outbox/audit.ts";
 import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
@@ -41,6 +42,8 @@ const PREVIOUS_SECRET_VALID_MS = 86_400_000;
 /** Every call carries one signature for each valid secret, so their number is limited. */
 const REPLACED_SECRETS_MAX = 4;
 const DEFAULT_PAGE_SIZE = 20;
+/** How many attempts the diagnosis of an order shows. */
+const ORDER_ATTEMPTS_MAX = 50;
 
 export async function getWebhook(
   { postgres, clock }: PartnersDependencies,
@@ -51,6 +54,27 @@ export async function getWebhook(
   const endpoint = await findEndpoint(postgres.db, partnerId);
   if (!endpoint) throw noSuchPartner();
   return endpointView(partnerId, endpoint, clock.now());
+}
+
+/** For the diagnosis of an order. */
+export async function orderWebhooks(
+  { postgres }: PartnersDependencies,
+  ctx: Ctx<Params<"partners.orderWebhooks">>,
+): Promise<Result<"partners.orderWebhooks">> {
+  callerOf(ctx, ...operatorRoles);
+  const { partnerId, orderId } = ctx.params;
+  const [endpoint, deliveries] = await Promise.all([
+    findEndpoint(postgres.db, partnerId),
+    listDeliveries(postgres.db, { partnerId, orderId, limit: ORDER_ATTEMPTS_MAX }),
+  ]);
+  if (!endpoint) throw noSuchPartner();
+  return { endpoint: endpointState(endpoint), deliveries };
+}
+
+function endpointState({ apiUrl, webhookSecret, webhookEnabled, webhookGoneAt }: EndpointRow) {
+  if (apiUrl === undefined || webhookSecret === undefined) return "none";
+  if (webhookEnabled) return "enabled";
+  return webhookGoneAt === undefined ? "disabled" : "gone";
 }
 
 /**

@@ -25,10 +25,12 @@ interface Order extends Placed {
   wanted: (typeof wanted)[number];
   fault: string;
   cause: RegExp;
+  /** The first finding of the diagnosis before the return. */
+  finding: string;
 }
 
 /** The state of an order before its partner can be notified, and at the end. */
-type Before = Pick<UntoldOrder, "movesUntold" | "alerts" | "diagnosis">;
+type Before = Pick<UntoldOrder, "movesUntold" | "alerts" | "diagnosis" | "found">;
 
 /**
  * Partners cannot be notified of paid orders for three hours by the clock, for reasons of the platform: a dead letter at
@@ -46,8 +48,13 @@ export async function fairWaiting(run: Run): Promise<Outcome> {
   const dead = await placed(living, first, {
     fault: "a dead letter at Partners",
     cause: /order\.paid is a dead letter of Partners/,
+    finding: "dead_letter",
   });
-  const socketless = await placed(living, second, { fault: "no free socket", cause: /EMFILE/ });
+  const socketless = await placed(living, second, {
+    fault: "no free socket",
+    cause: /EMFILE/,
+    finding: "partner_not_notified",
+  });
   const inTrouble = [...dead, ...socketless];
   const cure = await poison(run, dead);
   const release = await withoutSockets(cluster.members.partners.pid);
@@ -69,7 +76,11 @@ export async function fairWaiting(run: Run): Promise<Outcome> {
     await cure();
   }
 
-  const reason = { fault: "NATS away", cause: /has been waiting in the outbox of Orders/ };
+  const reason = {
+    fault: "NATS away",
+    cause: /has been waiting in the outbox of Orders/,
+    finding: "broker_away",
+  };
   const unsent = await placed(living, third, reason);
   const mistaken = await living.place(third, "deliver");
   await cluster.proxies.nats.cut();
@@ -121,7 +132,7 @@ export async function fairWaiting(run: Run): Promise<Outcome> {
 async function placed(
   living: Load,
   kitchen: Kitchen,
-  reason: Pick<Order, "fault" | "cause">,
+  reason: Pick<Order, "fault" | "cause" | "finding">,
 ): Promise<Order[]> {
   const orders: Order[] = [];
   for (const status of wanted) {
@@ -171,14 +182,15 @@ async function before({ cluster, world }: Run, { orderId }: Order): Promise<Befo
     `SELECT data ->> 'detail' AS detail FROM outbox WHERE type = 'alert.raised' AND subject = $1`,
     [orderId],
   );
-  const { body } = await world.client.settle<{ partner_notice?: { problem?: string } }>(
-    `GET /orders/${orderId}/diagnosis`,
-    { token: await world.tokenOf(world.operator) },
-  );
+  const { body } = await world.client.settle<{
+    partner_notice?: { problem?: string };
+    findings: { cause: string }[];
+  }>(`GET /orders/${orderId}/diagnosis`, { token: await world.tokenOf(world.operator) });
   return {
     movesUntold: moves.map(({ to }) => to),
     alerts: alerts.map(({ detail }) => detail),
     diagnosis: body.partner_notice?.problem ?? "nothing",
+    found: body.findings[0]?.cause ?? "nothing",
   };
 }
 
@@ -203,7 +215,8 @@ async function evidence(
   const told = ledger.told.filter((call) => call.orderId === orderId && call.type === "order.paid");
   const left = [timesLeft.get(orderId), row?.leftMs].filter((ms) => typeof ms === "number");
   return {
-    ...{ orderId, fault: order.fault, cause: order.cause, wanted: order.wanted, backAtMs, ...seen },
+    ...{ orderId, fault: order.fault, cause: order.cause, finding: order.finding, wanted: order.wanted },
+    ...{ backAtMs, ...seen },
     chargedMinor: row?.charged ?? 0,
     toldUnder: told.filter(({ status }) => status < 300).map(({ webhookId }) => webhookId),
     notifiedAtMs: row?.notifiedAtMs ?? undefined,
