@@ -2,6 +2,7 @@ import type { ActionSchema, CallingOptions } from "moleculer";
 import type { ParamsOf, ResultOf } from "./action.ts";
 import { catalogueActions } from "./catalogue.ts";
 import { courierActions } from "./couriers.ts";
+import { grpcClientActions } from "./grpc-clients.ts";
 import { identityActions } from "./identity.ts";
 import { mediaActions } from "./media.ts";
 import type { Ctx } from "./meta.ts";
@@ -21,6 +22,7 @@ export const actions = {
   ...partnersActions,
   ...catalogueActions,
   ...identityActions,
+  ...grpcClientActions,
   ...notificationsActions,
   ...templatesActions,
   ...mediaActions,

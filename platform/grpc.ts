@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import type { Middleware } from "moleculer";
 import {
   type BridgeOptions,
+  type ClientGate,
   grpcBridge,
   type SharedServer,
   TlsFileError,
@@ -66,9 +67,10 @@ function tlsOf({
 
 /**
  * The gRPC bridge of one node: it calls the actions in the proto folder by gRPC and offers those of this node.
+ * @param clients admits clients that are no nodes
  * @throws SettingsError for an invalid file of GRPC_TLS_*
  */
-export function nodeBridge(settings: Settings, listener: SharedServer): Middleware {
+export function nodeBridge(settings: Settings, listener: SharedServer, clients?: ClientGate): Middleware {
   const options: BridgeOptions = {
     ...grpcBinding,
     secret: settings.BRIDGE_SECRET,
@@ -78,6 +80,7 @@ export function nodeBridge(settings: Settings, listener: SharedServer): Middlewa
     announce: settings.GRPC_ANNOUNCE,
     protoDir: fileURLToPath(new URL("../proto", import.meta.url)),
     listener,
+    clients,
     tls: tlsOf(settings),
   };
   try {

@@ -5,6 +5,7 @@ import { tokenIssuer } from "../lib/settings/issuer.ts";
 import type { Settings } from "../lib/settings/settings.ts";
 import { cacherOf } from "../mixins/caching/shared-cacher.ts";
 import { callerMiddleware } from "../mixins/caller/caller.middleware.ts";
+import { grpcClients } from "../mixins/grpc-clients/grpc-clients.middleware.ts";
 import { tracing } from "../mixins/tracing/tracing.middleware.ts";
 import { brokerOptions } from "./broker-options.ts";
 import type { ClusterTransport } from "./cluster-transport.ts";
@@ -26,6 +27,7 @@ export interface Node {
 
 /** The options of the node of these services, for the launcher and for Moleculer's runner. */
 export function nodeOptions({ settings, services, transport, listener, outer }: Node): BrokerOptions {
+  const clients = grpcClients({ requestTimeoutMs: settings.REQUEST_TIMEOUT_MS });
   const production = settings.NODE_ENV === "production";
   return brokerOptions({
     ...transport.transport(),
@@ -39,7 +41,8 @@ export function nodeOptions({ settings, services, transport, listener, outer }: 
       ...outer,
       tracing(),
       callerMiddleware({ issuer: tokenIssuer(settings) }),
-      nodeBridge(settings, listener),
+      clients.middleware,
+      nodeBridge(settings, listener, clients.gate),
     ],
   });
 }

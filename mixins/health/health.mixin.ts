@@ -66,8 +66,6 @@ export function health(options: HealthOptions): { mixin: Partial<ServiceSchema> 
   return {
     mixin: {
       async started(this: Service) {
-        const registry = registries.get(this.broker) ?? new Set();
-        registries.set(this.broker, registry);
         const gauges = { ...queueGauges(options), ...options.gauges };
         const { checks = {}, inbox } = options;
         const degradations = {
@@ -75,13 +73,24 @@ export function health(options: HealthOptions): { mixin: Partial<ServiceSchema> 
           ...options.degradations,
         };
         registered = { service: this.name, checks, degradations, gauges };
-        registry.add(registered);
+        register(this.broker, registered);
       },
       async stopped(this: Service) {
         if (registered) registries.get(this.broker)?.delete(registered);
       },
     },
   };
+}
+
+/** Registers further gauges of a service, for as long as its broker exists. */
+export function registerGauges({ broker, name }: Service, gauges: Gauges): void {
+  register(broker, { service: name, checks: {}, degradations: {}, gauges });
+}
+
+function register(broker: ServiceBroker, registered: Registered): void {
+  const registry = registries.get(broker) ?? new Set();
+  registries.set(broker, registry);
+  registry.add(registered);
 }
 
 /** Runs every check of this broker's services in parallel. */

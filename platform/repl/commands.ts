@@ -2,6 +2,7 @@ import { call, type Result } from "../../contracts/actions.ts";
 import { typeOf } from "../../contracts/errors.ts";
 import { queueOwners } from "../../contracts/operations.ts";
 import { type Command, CommandError, idOf } from "./command.ts";
+import { grpcClientCommands } from "./grpc-client-commands.ts";
 import { paymentCommands } from "./payment-commands.ts";
 import { peopleCommands } from "./people-commands.ts";
 import { actorText, facts, moneyText, shortTime, table } from "./table.ts";
@@ -324,4 +325,5 @@ export const commands: readonly Command[] = [
   ...paymentCommands,
   webhooks,
   ...peopleCommands,
+  ...grpcClientCommands,
 ];

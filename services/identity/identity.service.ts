@@ -17,6 +17,12 @@ import { deleteAccount, exportData } from "./actions/account.ts";
 import { createFirstAdmin, listAudit, recordAudit } from "./actions/admin.ts";
 import { confirmEmail, undoEmailChange } from "./actions/email-change.ts";
 import {
+  createGrpcClient,
+  grpcClientKeys,
+  listGrpcClients,
+  revokeGrpcClient,
+} from "./actions/grpc-clients.ts";
+import {
   acceptInvitation,
   invite,
   listInvitations,
@@ -206,6 +212,21 @@ export function identityService(options: IdentityDeps): ServiceSchema {
       endUserSessions: action("identity.endUserSessions", async (ctx) =>
         done(users.endUserSessions(deps, ctx, callerOf(ctx, "admin"))),
       ),
+
+      grpcClients: action("identity.grpcClients", async (ctx) => {
+        callerOf(ctx, "admin");
+        return listGrpcClients(deps, ctx.params);
+      }),
+      createGrpcClient: action("identity.createGrpcClient", async (ctx) =>
+        createGrpcClient(deps, ctx, callerOf(ctx, "admin")),
+      ),
+      revokeGrpcClient: action("identity.revokeGrpcClient", async (ctx) =>
+        revokeGrpcClient(deps, ctx, callerOf(ctx, "admin")),
+      ),
+      /** For the nodes that serve gRPC; the gateway never publishes it. */
+      grpcClientKeys: action("identity.grpcClientKeys", (ctx) => grpcClientKeys(deps, ctx.params), {
+        visibility: "public",
+      }),
 
       audit: action("identity.audit", async (ctx) => {
         callerOf(ctx, "admin");

@@ -35,6 +35,7 @@ const OPEN: Record<string, string> = {
   "identity.undoEmailChange": "the token of the mail is the proof",
   "identity.acceptInvitation": "the invitation's token is the proof",
   "identity.jwks": "public keys, which a caller is verified by",
+  "identity.grpcClientKeys": "for the nodes that serve gRPC: hashes of keys, with which no call can be made",
   "orders.track": "the link's token is the proof; it shows no more than a first name",
   "orders.receivePayment": "the bank's signature is the proof",
   "partners.receiveCallback": "the partner's signature is the proof",
@@ -48,6 +49,7 @@ const OPEN: Record<string, string> = {
   "partners.release": "for Orders, also when a deadline passes; over the bridge",
 };
 const BETWEEN_SERVICES = [
+  "identity.grpcClientKeys",
   "orders.applyPartnerCallback",
   "orders.openOf",
   "orders.state",

@@ -1,7 +1,16 @@
+import { createHash, randomBytes } from "node:crypto";
 import { Metadata, status as Status } from "@grpc/grpc-js";
 import type { MethodDefinition } from "@grpc/proto-loader";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { service as healthService } from "grpc-health-check";
 import { errorCatalogue } from "../../contracts/errors.ts";
+import { type GrpcClientKey, grpcKeyOf } from "../../contracts/grpc-clients.ts";
+import { newId } from "../../lib/ids.ts";
+import {
+  type ClientUse,
+  type PlatformClientGate,
+  platformClientGate,
+} from "../../mixins/grpc-clients/client-gate.ts";
 import {
   cluster,
   credential,
@@ -266,6 +275,230 @@ describe("health and reflection", () => {
     });
     const { headers, amount, maybe_big } = request;
     expect(echoed).toMatchObject({ headers, amount, maybe_big });
+  });
+});
+
+describe("a client with a key of its own", () => {
+  const path = `/${SERVICE}/Echo`;
+  let nowMs: number;
+  let stored: GrpcClientKey[];
+  let used: ClientUse[];
+  let isAway: boolean;
+  let reads: number;
+  let gate: PlatformClientGate;
+  let guarded: Node;
+  let program: ReturnType<typeof plainClient>;
+
+  beforeAll(async () => {
+    gate = platformClientGate({
+      clock: { now: () => nowMs },
+      async source(reported) {
+        reads++;
+        if (isAway) throw new Error("Identity does not answer");
+        used.push(...reported);
+        return [...stored];
+      },
+    });
+    nowMs = Date.now();
+    [stored, used, isAway, reads] = [[], [], false, 0];
+    guarded = await nodes.server({ nodeID: "guarded", bridge: { clients: gate } });
+    program = plainClient(guarded.address);
+  });
+  afterAll(() => {
+    program.close();
+    gate.stop();
+  });
+
+  function newKey(changes: Partial<GrpcClientKey> = {}) {
+    const secret = randomBytes(32).toString("base64url");
+    const secretHash = createHash("sha256").update(secret).digest("base64url");
+    const id = newId();
+    const name = `program-${id.slice(-12)}`;
+    const methods = [`${SERVICE}/Echo`, `${SERVICE}/Wait`, `${SERVICE}/WhoCalls`];
+    stored.push({ id, name, methods, callsPerSecond: 1_000, secretHash, ...changes });
+    gate.changed(id);
+    return { id, name, key: grpcKeyOf(id, secret) };
+  }
+  /** As the console does, after its commit. */
+  function revoke(id: string) {
+    stored = stored.filter((one) => one.id !== id);
+    gate.changed(id);
+  }
+  const withKey = (key: string) => anonymous({ "waybill-client-key": key });
+  const echo = (key: string) => program.call("Echo", ECHO, { metadata: withKey(key) });
+  const refused = { code: Status.UNAUTHENTICATED, details: "No valid client key." };
+
+  it("calls the methods of its scope, by its name, and no other", async () => {
+    const { key, name } = newKey();
+    await expect(echo(key)).resolves.toBeDefined();
+    const who = await program.call("WhoCalls", {}, { metadata: withKey(key) });
+    expect(JSON.parse(who.locals as string)).toMatchObject({ peer: `client/${name}`, wire: "grpc" });
+    const outside = program.call("Fail", { name: "TypeError" }, { metadata: withKey(key) });
+    await expect(outside).rejects.toMatchObject({
+      code: Status.PERMISSION_DENIED,
+      details: `The client has no right to call ${SERVICE}/Fail.`,
+    });
+    expect(gate.admitted()[name]).toBe(2);
+    expect(gate.refused()[name]).toBe(1);
+  });
+
+  it.each<[string, () => Metadata]>([
+    ["no key", () => anonymous()],
+    ["nonsense for a key", () => withKey("waybill_x_y")],
+    ["the credential of a node and no key", () => credential(path)],
+    ["the key of an unknown client", () => withKey(grpcKeyOf(newId(), "x".repeat(43)))],
+    ["a wrong secret", () => withKey(grpcKeyOf(newKey().id, "x".repeat(43)))],
+    ["an expired key", () => withKey(newKey({ expiresAt: new Date(nowMs).toISOString() }).key)],
+  ])("that has %s, is UNAUTHENTICATED and reaches no action", async (_, metadata) => {
+    const before = guarded.state.contexts.length;
+    await expect(program.call("Echo", ECHO, { metadata: metadata() })).rejects.toMatchObject(refused);
+    expect(guarded.state.contexts).toHaveLength(before);
+  });
+
+  it("opens no peer stream", async () => {
+    const { key } = newKey({ methods: [NAMES.peerStream.slice(1)] });
+    const asIs = (bytes: Buffer) => bytes;
+    const stream = program.client.makeBidiStreamRequest(NAMES.peerStream, asIs, asIs, withKey(key));
+    const ended = new Promise((_, failed) => stream.on("error", failed).on("data", () => undefined));
+    await expect(ended).rejects.toMatchObject({ code: Status.UNAUTHENTICATED });
+  });
+
+  it("that is revoked, is refused at its next call, and its running calls and open streams end", async () => {
+    const { id, key } = newKey();
+    const { Watch } = healthService as unknown as Record<string, MethodDefinition<object, object>>;
+    const { path, requestSerialize, responseDeserialize } = Watch as MethodDefinition<object, object>;
+    const watch = program.client.makeServerStreamRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      { service: SERVICE },
+      withKey(key),
+    );
+    const watching = Promise.withResolvers<void>();
+    const closed = new Promise((_, failed) => watch.on("error", failed).on("data", () => watching.resolve()));
+    const stillOpen = expect(closed).rejects.toMatchObject({ code: Status.UNAUTHENTICATED });
+    const running = program.call("Wait", { key: id }, { metadata: withKey(key) });
+    const ended = expect(running).rejects.toMatchObject({
+      code: Status.UNAUTHENTICATED,
+      details: "The client key is revoked.",
+    });
+    await watching.promise;
+    await eventually(() => expect(guarded.state.started).toContain(id));
+    revoke(id);
+    await expect(echo(key)).rejects.toMatchObject(refused);
+    await Promise.all([ended, stillOpen]);
+    expect(guarded.state.contexts.at(-1)?.locals.signal.aborted).toBe(true);
+    guarded.state.waiting.get(id)?.();
+  });
+
+  it("opens no health stream with an invalid key", async () => {
+    const { id, key } = newKey();
+    revoke(id);
+    const { Check } = healthService as unknown as Record<string, MethodDefinition<object, object>>;
+    const { path, requestSerialize, responseDeserialize } = Check as MethodDefinition<object, object>;
+    const check = new Promise((done, failed) => {
+      const answered = (error: Error | null, value?: object) => (error ? failed(error) : done(value));
+      const request = { service: SERVICE };
+      program.client.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        request,
+        withKey(key),
+        answered,
+      );
+    });
+    await expect(check).rejects.toMatchObject(refused);
+    await expect(program.health(SERVICE)).resolves.toBe("SERVING");
+  });
+
+  it("whose revocation was not broadcast, is refused after half a minute at most", async () => {
+    const { id, key } = newKey();
+    await echo(key);
+    stored = stored.filter((one) => one.id !== id);
+    await expect(echo(key)).resolves.toBeDefined();
+    nowMs += 30_001;
+    await expect(echo(key)).rejects.toMatchObject(refused);
+  });
+
+  it("revoked while the clients are read, is not known again by that read", async () => {
+    const { id, key } = newKey();
+    await echo(key);
+    const [before, outdated] = [stored, [...stored]];
+    const reading = Promise.withResolvers<void>();
+    // The read begins before the revocation, and answers after it with the state before.
+    stored = new Proxy(outdated, {
+      get(target, name, receiver) {
+        if (name === Symbol.iterator) {
+          stored = before;
+          revoke(id);
+          reading.resolve();
+        }
+        return Reflect.get(target, name, receiver);
+      },
+    });
+    nowMs += 30_001;
+    await expect(echo(key)).rejects.toMatchObject(refused);
+    await reading.promise;
+    await expect(echo(key)).rejects.toMatchObject(refused);
+  });
+
+  it("while Identity does not answer, is served for five minutes and then UNAVAILABLE", async () => {
+    const { key } = newKey();
+    await echo(key);
+    isAway = true;
+    nowMs += 299_000;
+    await expect(echo(key)).resolves.toBeDefined();
+    nowMs += 2_000;
+    await expect(echo(key)).rejects.toMatchObject({ code: Status.UNAVAILABLE });
+    isAway = false;
+    nowMs += 3_001;
+    await expect(echo(key)).resolves.toBeDefined();
+  });
+
+  it("created while Identity does not answer, is UNAVAILABLE, and served by the next call when it answers", async () => {
+    isAway = true;
+    const { key } = newKey();
+    await expect(echo(key)).rejects.toMatchObject({ code: Status.UNAVAILABLE });
+    isAway = false;
+    await expect(echo(key)).resolves.toBeDefined();
+  });
+
+  it("beyond its calls a second is RESOURCE_EXHAUSTED, also for methods outside of its scope, and others are served", async () => {
+    const [busy, other] = [newKey({ callsPerSecond: 2 }), newKey()];
+    await echo(other.key);
+    const outside = () => program.call("Fail", { name: "TypeError" }, { metadata: withKey(busy.key) });
+    await expect(echo(busy.key)).resolves.toBeDefined();
+    await expect(outside()).rejects.toMatchObject({ code: Status.PERMISSION_DENIED });
+    await expect(outside()).rejects.toMatchObject({ code: Status.RESOURCE_EXHAUSTED });
+    await expect(echo(busy.key)).rejects.toMatchObject({ code: Status.RESOURCE_EXHAUSTED });
+    await expect(echo(other.key)).resolves.toBeDefined();
+    nowMs += 500;
+    await expect(echo(busy.key)).resolves.toBeDefined();
+  });
+
+  it("with eight running calls is RESOURCE_EXHAUSTED until one has ended, and others are served", async () => {
+    const [busy, other] = [newKey(), newKey()];
+    const keys = Array.from({ length: 8 }, (_, index) => `${busy.id}-${index}`);
+    const calls = keys.map((key) => program.call("Wait", { key }, { metadata: withKey(busy.key) }));
+    await eventually(() => expect(guarded.state.started).toEqual(expect.arrayContaining(keys)));
+    await expect(echo(busy.key)).rejects.toMatchObject({ code: Status.RESOURCE_EXHAUSTED });
+    await expect(echo(other.key)).resolves.toBeDefined();
+    for (const key of keys) guarded.state.waiting.get(key)?.();
+    await Promise.all(calls);
+    await expect(eventually(() => echo(busy.key))).resolves.toBeDefined();
+  });
+
+  it("with unknown keys causes one read in three seconds, and its last call is reported by the next read", async () => {
+    const { id, key } = newKey();
+    await echo(key);
+    nowMs += 10_000;
+    await echo(key);
+    const [before, lastMs] = [reads, nowMs];
+    for (let tries = 0; tries < 20; tries++)
+      await expect(echo(grpcKeyOf(newId(), "x".repeat(43)))).rejects.toMatchObject(refused);
+    expect(reads).toBe(before + 1);
+    expect(used.findLast((use) => use.id === id)).toEqual({ id, at: new Date(lastMs).toISOString() });
   });
 });
 

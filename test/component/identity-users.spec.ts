@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
@@ -423,5 +424,104 @@ describe("lists of invitations and of the audit", () => {
       if (!cursor) break;
     }
     expect(read).toBe(count);
+  });
+});
+
+describe("gRPC clients", () => {
+  const METHODS = ["waybill.orders.v1.Orders/List", "waybill.orders.v1.Orders/Get"];
+  const create = (changes: object = {}, meta: object = operator.meta) =>
+    bench.ask(
+      "identity.createGrpcClient",
+      { name: `erp-${newId().slice(-12)}`, methods: METHODS, ...changes },
+      meta,
+    );
+  const revoke = (client: string) => bench.ask("identity.revokeGrpcClient", { client }, operator.meta);
+  const keys = async () => (await bench.ask("identity.grpcClientKeys", { used: [] })).items;
+  const listed = async (id: string) =>
+    (await bench.ask("identity.grpcClients", { limit: 100 }, operator.meta)).items.find((it) => it.id === id);
+
+  it("are created with a key that is shown once and stored as a hash, and revoked, with audit entries", async () => {
+    const { client, key } = await create();
+    const start = `waybill_${client.id}_`;
+    expect(key.startsWith(start)).toBe(true);
+    const secret = key.slice(start.length);
+    const [row] = await bench.sql("SELECT * FROM grpc_clients WHERE id = $1", [client.id]);
+    expect(JSON.stringify(row)).not.toContain(secret);
+    expect(row).toMatchObject({
+      secret_hash: createHash("sha256").update(secret).digest("base64url"),
+      created_by: operator.userId,
+    });
+    expect(client).toMatchObject({ state: "active", methods: METHODS.toSorted(), callsPerSecond: 20 });
+    expect(JSON.stringify(await listed(client.id))).not.toContain("ash");
+    expect(await keys()).toContainEqual(expect.objectContaining({ id: client.id, name: client.name }));
+
+    expect(await revoke(client.name)).toMatchObject({ id: client.id, state: "revoked" });
+    expect(await keys()).not.toContainEqual(expect.objectContaining({ id: client.id }));
+    expect(await revoke(client.id)).toMatchObject({ state: "revoked" });
+    const acts = await bench.sql("SELECT action, actor_id, detail FROM audit_entries WHERE subject = $1", [
+      client.id,
+    ]);
+    const actor_id = operator.userId;
+    expect(acts).toEqual([
+      { action: "grpc_client.created", actor_id, detail: `${client.name}: 2 methods` },
+      { action: "grpc_client.revoked", actor_id, detail: client.name },
+    ]);
+  });
+
+  it("that have expired are not among the keys of the nodes", async () => {
+    const { client } = await create({ expiresAt: new Date(Date.now() + 3_600_000).toISOString() });
+    expect(await keys()).toContainEqual(expect.objectContaining({ id: client.id }));
+    await bench.sql("UPDATE grpc_clients SET expires_at = now() WHERE id = $1", [client.id]);
+    expect(await keys()).not.toContainEqual(expect.objectContaining({ id: client.id }));
+    expect(await listed(client.id)).toMatchObject({ state: "expired" });
+  });
+
+  it("show the last use that a node reports, and no time in the future", async () => {
+    const { client } = await create();
+    const report = (at: string) => bench.ask("identity.grpcClientKeys", { used: [{ id: client.id, at }] });
+    const at = "2026-01-02T03:04:05.000Z";
+    await report(at);
+    await report("2026-01-01T00:00:00.000Z");
+    expect((await listed(client.id))?.lastUsedAt).toBe(at);
+    await report("9999-01-01T00:00:00.000Z");
+    expect(Date.parse((await listed(client.id))?.lastUsedAt as string)).toBeLessThan(Date.now() + 60_000);
+  });
+
+  it("with a name in use, an unknown or inner method, or a past end, are refused", async () => {
+    const { client } = await create();
+    await expect(create({ name: client.name })).rejects.toEqual(refused("VALIDATION_ERROR"));
+    for (const methods of [[], ["waybill.orders.v1.Orders/*"], ["waybill.partners.v1.Partners/Reserve"]])
+      await expect(create({ methods })).rejects.toEqual(refused("VALIDATION_ERROR"));
+    const expiresAt = "2020-01-01T00:00:00.000Z";
+    await expect(create({ expiresAt })).rejects.toEqual(refused("VALIDATION_ERROR"));
+    await revoke(client.id);
+    await expect(create({ name: client.name })).resolves.toBeDefined();
+    await expect(revoke("nobody")).rejects.toEqual(refused("NOT_FOUND"));
+  });
+
+  it("are managed by admins only", async () => {
+    const { client } = await create();
+    for (const role of ["support", "finance"] as const) {
+      const { meta } = await bench.staff(role);
+      await expect(create({}, meta)).rejects.toEqual(refused("FORBIDDEN"));
+      const calls = [
+        bench.ask("identity.grpcClients", {}, meta),
+        bench.ask("identity.revokeGrpcClient", { client: client.id }, meta),
+      ];
+      for (const call of calls) await expect(call).rejects.toEqual(refused("FORBIDDEN"));
+    }
+  });
+
+  it("that ended 90 days ago are deleted", async () => {
+    const [old, recent] = [await create(), await create()];
+    const endedAgo = (id: string, days: number) =>
+      bench.sql("UPDATE grpc_clients SET revoked_at = now() - $2 * interval '1 day' WHERE id = $1", [
+        id,
+        days,
+      ]);
+    await endedAgo(old.client.id, 91);
+    await endedAgo(recent.client.id, 89);
+    await bench.sweep(async () => expect(await listed(old.client.id)).toBeUndefined());
+    expect(await listed(recent.client.id)).toBeDefined();
   });
 });

@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { describe, expect, it } from "@jest/globals";
 import { action } from "../../contracts/action.ts";
 import { actions } from "../../contracts/actions.ts";
+import { grpcMethods } from "../../contracts/grpc-clients.ts";
 import {
   boolean,
   decimal,
@@ -32,6 +33,15 @@ describe("the proto files", () => {
     const { methodOf } = protoCatalogue(PROTO_DIR);
     const wanted = Object.keys(actions).filter((name) => /^(orders|partners)\./.test(name));
     expect(wanted.filter((name) => !methodOf(name))).toEqual(WITHOUT_A_METHOD);
+  });
+
+  it("have each method that a client can be allowed to call, and two more, which are for nodes only", () => {
+    const { methodsOf } = protoCatalogue(PROTO_DIR);
+    const services = ["waybill.orders.v1.Orders", "waybill.partners.v1.Partners"];
+    const all = services.flatMap(methodsOf).map(({ path }) => path.slice(1));
+    expect(grpcMethods.filter((name) => !all.includes(name))).toEqual([]);
+    const forNodes = ["waybill.partners.v1.Partners/Reserve", "waybill.partners.v1.Partners/Release"];
+    expect(all.filter((name) => !grpcMethods.includes(name))).toEqual(forNodes);
   });
 });
 

@@ -18,7 +18,12 @@ interface AnyRule extends Rule {
 /** Actions of the gateway itself hand what came in to these. */
 const BEHIND_THE_GATEWAY = ["partners.check"];
 /** For programs of the platform alone, whose callers type the values in: an edge of its own. */
-const FROM_A_COMMAND = ["identity.createAdmin"];
+const FROM_A_COMMAND = [
+  "identity.createAdmin",
+  "identity.grpcClients",
+  "identity.createGrpcClient",
+  "identity.revokeGrpcClient",
+];
 
 const atTheEdge = new Set<string>([
   ...routes.map(({ action }) => action),

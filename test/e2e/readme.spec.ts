@@ -21,6 +21,9 @@ function blockOf(page: string, start: string): string {
   return found[0] as string;
 }
 
+/** The console, without npm, which the test takes none of the machine's of. */
+const REPL = `node ${fileURLToPath(new URL("../../platform/repl/client.ts", import.meta.url))}`;
+
 async function shell(script: string, env: Record<string, string> = {}): Promise<string> {
   const { stdout } = await promisify(execFile)("sh", ["-eu", "-c", script], {
     env: { ...process.env, ...env, PATH: [bin, dirname(process.execPath), process.env.PATH].join(delimiter) },
@@ -55,6 +58,22 @@ describe("the commands on pages of docs", () => {
       language: "fr",
       enabled: false,
       preview: { title: "Livré", body: expect.stringMatching(/^Bon appétit, \S+ ! Votre commande de /) },
+    });
+  }, 180_000);
+
+  it("for a gRPC client, create a key by which the program lists orders until it is revoked", async () => {
+    const api = await connect();
+    const block = blockOf("docs/api.md", "GRPC=")
+      .replace("npm run -s repl --", REPL)
+      .replace("http://127.0.0.1:3000", api.url);
+    const env = { DATA_DIR: api.dataDir };
+    const again = `echo; echo "$KEY"; ${REPL} clients revoke my-program --yes`;
+    const stdout = await shell(`${block}\n${again}`, env);
+    const [answer = "", key] = stdout.split(/\n\n|\n(?=my-program)/);
+    expect(JSON.parse(answer)).toEqual({ items: expect.any(Array) });
+    const refused = shell(block.replace(/^KEY=[\s\S]*?\n(?=TOKEN=)/m, `KEY=${key}\n`), env);
+    await expect(refused).rejects.toMatchObject({
+      stderr: expect.stringContaining("No valid client key."),
     });
   }, 180_000);
 

@@ -66,6 +66,9 @@ describe("the operator's console", () => {
       ["drop-dead-letters bakery --yes", /^error: say which service: orders/m],
       ["drop-dead-letters orders --before yesterday --yes", /^error: before: Must be a time in UTC/m],
       ["drop-dead-letters orders --partner 7 --yes", /^error: that is no id/m],
+      ["clients promote", /^error: say "clients" or: create/m],
+      ["clients create erp --methods Orders/Everything", /^error: there is no method "Orders\/Everything"/m],
+      ["clients revoke erp", /^error: this destroys the key of erp.*--yes/m],
       ["users promote", /^error: say "users" or: show/m],
       [`users role ${ABSENT} chef --yes`, /^error: there is none with this id/m],
       ["users --role chef", /^error: role: Must be one of: customer/m],
@@ -129,6 +132,23 @@ describe("the operator's console", () => {
     for (const heading of [/^USER +ROLE +STATE +EMAIL$/m, /^PARTNER +STATE/m, /^INVITATION +ROLE/m])
       expect(stdout).toMatch(heading);
     expect(stdout.split("\n").filter((line) => line.length > 80)).toEqual([]);
+  });
+
+  it("creates a gRPC client, whose key no list shows, and revokes it", async () => {
+    const name = `erp-${newId().slice(-12)}`;
+    const lines = [
+      `clients create ${name} --methods Orders/List,Partners/Get --rate 5 --expires 2999-01-01T00:00:00Z`,
+      ...["clients", "clients methods", `clients show ${name}`],
+    ];
+    const { stdout, stderr, code } = await repl([], lines.join("\n"));
+    expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
+    expect(stdout.match(/^waybill_[0-9a-f-]{36}_[\w-]{43}$/gm)).toHaveLength(1);
+    expect(stdout).toMatch(new RegExp(`^${name} +active +2 `, "m"));
+    expect(stdout).toContain("waybill.orders.v1.Orders/List waybill.partners.v1.Partners/Get");
+    expect(stdout).toContain("5 calls a second on each node");
+    const revoked = await repl([], `clients revoke ${name} --yes\nclients show ${name}\n`);
+    expect(revoked.stdout).toContain(`${name} is revoked.`);
+    expect(revoked.stdout).toMatch(/^state +revoked \d/m);
   });
 
   it("explains each command with an example", async () => {

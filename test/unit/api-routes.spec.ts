@@ -10,6 +10,7 @@ import { covered, uncovered } from "../e2e/covered.ts";
 const inside: ActionName[] = [
   "identity.createAdmin",
   "identity.findRole",
+  "identity.grpcClientKeys",
   "identity.jwks",
   "identity.names",
   "identity.setAvatar",
@@ -44,6 +45,9 @@ const inside: ActionName[] = [
   "identity.dropDeadLetters",
   "identity.user",
   "identity.userSessions",
+  "identity.grpcClients",
+  "identity.createGrpcClient",
+  "identity.revokeGrpcClient",
   "notifications.devicesOf",
 ];
 

@@ -11,6 +11,7 @@ import { type Method, protoCatalogue } from "./proto-catalogue.ts";
 import type { GrpcExposure, GrpcLocals } from "./schema.ts";
 import { sharedServer } from "./shared-server.ts";
 
+export type { Admission, AdmittedCall, ClientGate, RefusedCall } from "./client-gate.ts";
 export { type CredentialOptions, callCredential } from "./credential.ts";
 export type { BridgeErrors, BridgeErrorType, PlainError } from "./errors.ts";
 export type { FieldError } from "./message-codec.ts";

@@ -1,4 +1,5 @@
 import type { Service, ServiceBroker } from "moleculer";
+import type { ClientGate } from "./client-gate.ts";
 import { type BridgeErrors, defaultErrors } from "./errors.ts";
 import type { CallFrame } from "./frame-writer.ts";
 import { type MetaCodec, metaFields } from "./metadata.ts";
@@ -12,6 +13,11 @@ export interface BridgeOptions {
   secret: string;
   /** A second secret whose credentials are accepted, for rotation. Calls are always signed by `secret`. */
   previousSecret?: string | undefined;
+  /**
+   * Admits clients that are no nodes by keys of their own; unary calls are then never accepted by `secret`. Default: such
+   * clients sign their calls with `secret`.
+   */
+  clients?: ClientGate | undefined;
   /** Mutual TLS with the other nodes. Default: connections are not encrypted, for nodes of one machine. */
   tls?: TlsOptions | undefined;
   /** The folder that holds the .proto files of all services of the cluster. */
@@ -40,6 +46,7 @@ export interface BridgeOptions {
 export interface BridgeSettings {
   readonly secret: string;
   readonly previousSecret: string | undefined;
+  readonly clients: ClientGate | undefined;
   readonly tls: TlsIdentity | undefined;
   readonly meta: MetaCodec;
   readonly errors: BridgeErrors;
@@ -56,6 +63,7 @@ export function settingsOf(options: BridgeOptions): BridgeSettings {
   return {
     secret: options.secret,
     previousSecret: options.previousSecret,
+    clients: options.clients,
     tls: options.tls && tlsIdentity(options.tls),
     meta: isCodec(meta) ? meta : metaFields(meta, prefix),
     errors: options.errors ?? defaultErrors,

@@ -10,6 +10,7 @@ import {
 import type { Context, Service, ServiceBroker } from "moleculer";
 import { isNodeID } from "./address.ts";
 import { MAX_MESSAGE_BYTES, MAX_STREAM_CALLS, MAX_STREAM_PENDING_BYTES } from "./channel-options.ts";
+import { type ClientGate, clientKeyOf, REVOKED, refusalStatus } from "./client-gate.ts";
 import { verifyCredential } from "./credential.ts";
 import { asValidationError } from "./errors.ts";
 import { type CallFrame, decodeBatch, type Frame, frameWriter } from "./frame-writer.ts";
@@ -222,13 +223,16 @@ export function unaryHandler(
   path: string,
   handle: CallHandler,
 ): handleUnaryCall<Buffer, Buffer> {
-  const { names, meta, errors, maxCallMs } = settings;
+  const { clients, names, meta, errors, maxCallMs } = settings;
   /** A plain client may have any name but that of a node. */
   const isNode = (caller: string) => isNodeID(broker, caller);
 
-  async function outcome(call: UnaryCall): Promise<Buffer | RpcStatus> {
-    const peer = authenticate(call, path, settings, isNode);
-    if (peer === undefined) return { code: Status.UNAUTHENTICATED, details: "No valid credential." };
+  function run(
+    call: UnaryCall,
+    peer: string,
+    cancellation: AbortController,
+    working?: IncomingCall["working"],
+  ): RpcStatus | Promise<Buffer | RpcStatus> {
     const timeoutMs = Math.min(remainingMs(call), maxCallMs);
     if (timeoutMs <= 0 || call.cancelled) {
       return { code: Status.DEADLINE_EXCEEDED, details: "The deadline has passed." };
@@ -237,14 +241,37 @@ export function unaryHandler(
     if (request.length > MAX_MESSAGE_BYTES) {
       return { code: Status.RESOURCE_EXHAUSTED, details: "The call has more than 1 MiB." };
     }
-    const cancellation = new AbortController();
     call.once("cancelled", () => cancellation.abort(errors.create("DEADLINE_EXCEEDED", CANCELLED)));
     const context = fromGrpcMetadata(call.metadata, names, meta);
-    return handle({ peer, context, request, timeoutMs, signal: cancellation.signal });
+    const { signal } = cancellation;
+    return handle({ peer, context, request, timeoutMs, signal, ...(working && { working }) });
+  }
+
+  async function runSigned(call: UnaryCall): Promise<Buffer | RpcStatus> {
+    const peer = authenticate(call, path, settings, isNode);
+    if (peer === undefined) return { code: Status.UNAUTHENTICATED, details: "No valid credential." };
+    return run(call, peer, new AbortController());
+  }
+
+  async function runAdmitted(call: UnaryCall, gate: ClientGate): Promise<Buffer | RpcStatus> {
+    const cancellation = new AbortController();
+    const { promise: revoked, resolve } = Promise.withResolvers<RpcStatus>();
+    const admission = await gate.admit(clientKeyOf(call.metadata, names), path, () => {
+      cancellation.abort(errors.create("DEADLINE_EXCEEDED", CANCELLED));
+      resolve(REVOKED);
+    });
+    if ("refused" in admission) return refusalStatus(admission);
+    let work: Promise<unknown> = Promise.resolve();
+    const result = run(call, admission.client, cancellation, (handler) => {
+      work = handler.catch(() => undefined);
+    });
+    // The place of the call is released when the handler has ended, which may be after a timeout.
+    void Promise.resolve(result).then(() => work.then(admission.end));
+    return Promise.race([result, revoked]);
   }
 
   return async (call, respond) => {
-    const result = await outcome(call);
+    const result = await (clients ? runAdmitted(call, clients) : runSigned(call));
     if (Buffer.isBuffer(result)) respond(null, result);
     else respond(withTrailer(result, names.error));
   };

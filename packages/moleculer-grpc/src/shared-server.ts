@@ -5,6 +5,7 @@ import { HealthImplementation, protoPath as healthProto } from "grpc-health-chec
 import type { ServiceBroker } from "moleculer";
 import { hostAndPort, reachableHost } from "./address.ts";
 import { SERVER_OPTIONS } from "./channel-options.ts";
+import { openServices } from "./client-gate.ts";
 import { filesOf, serializeFile } from "./descriptors.ts";
 import type { BridgeServer, BridgeSettings, LocalCall, SharedServer } from "./options.ts";
 import type { ProtoCatalogue } from "./proto-catalogue.ts";
@@ -35,8 +36,9 @@ export function sharedServer(): SharedServer {
 
   function open(broker: ServiceBroker, settings: BridgeSettings, catalogue: ProtoCatalogue) {
     const server = new Server(SERVER_OPTIONS);
-    health.addToServer(server);
-    reflection(catalogue, [...announced, HEALTH_SERVICE]).addToServer(server);
+    const open = settings.clients ? openServices(server, settings.clients, settings.names) : server;
+    health.addToServer(open);
+    reflection(catalogue, [...announced, HEALTH_SERVICE]).addToServer(open);
     const streams = peerStreamServer(broker, settings, handlers);
     const method = rawMethod(settings.names.peerStream);
     server.addService(

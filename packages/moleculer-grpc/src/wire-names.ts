@@ -3,6 +3,8 @@ export interface WireNames {
   readonly prefix: string;
   /** Metadata key of the credential of a call. */
   readonly credential: string;
+  /** Metadata key of the key of a client that is no node. */
+  readonly clientKey: string;
   /** Trailer with the broker's error as JSON. Node's HTTP/2 has room for 16 KB of all headers. */
   readonly error: string;
   /** Metadata keys of the Moleculer context. */
@@ -20,6 +22,7 @@ export function wireNames(prefix: string): WireNames {
   return {
     prefix,
     credential: `${prefix}-credential`,
+    clientKey: `${prefix}-client-key`,
     error: `${prefix}-error-bin`,
     requestID: `${prefix}-trace`,
     parentID: `${prefix}-parent`,

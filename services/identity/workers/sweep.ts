@@ -3,6 +3,7 @@ import { tryEach } from "../../../lib/try-each.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
 import { sweepCodes } from "../store/codes.repository.ts";
 import { sweepUndos } from "../store/email-undos.repository.ts";
+import { sweepGrpcClients } from "../store/grpc-clients.repository.ts";
 import { sweepInvitations } from "../store/invitations.repository.ts";
 import { sweepAllowances } from "../store/limits.repository.ts";
 import { ENDED_SESSIONS_BATCH, publishEndedSessions } from "./ended-sessions.ts";
@@ -11,6 +12,8 @@ import { applyPendingGrants } from "./partner-admins.ts";
 
 const BATCH = 1_000;
 const INVITATION_RETENTION_DAYS = 30;
+/** The audit log has them for longer. */
+const GRPC_CLIENT_RETENTION_DAYS = 90;
 
 /**
  * Removes what has expired, and repeats what a crash or the provider has interrupted.
@@ -23,6 +26,7 @@ export async function sweep(deps: IdentityDependencies, stopping: AbortSignal): 
     () => inBatches(BATCH, () => sweepAllowances(db, BATCH), stopping),
     () => inBatches(BATCH, () => sweepInvitations(db, INVITATION_RETENTION_DAYS, BATCH), stopping),
     () => inBatches(BATCH, () => sweepUndos(db, BATCH), stopping),
+    () => inBatches(BATCH, () => sweepGrpcClients(db, GRPC_CLIENT_RETENTION_DAYS, BATCH), stopping),
     () => inBatches(ENDED_SESSIONS_BATCH, () => publishEndedSessions(deps), stopping),
     () => applyPendingGrants(deps, stopping),
     () => sweepAccounts(deps, stopping),
