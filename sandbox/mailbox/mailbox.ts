@@ -7,6 +7,7 @@ import { httpError, newRoutes, type Routes } from "../web.ts";
 const MAILS_MAX = 500;
 const MAIL_MAX_BYTES = 1024 * 1024;
 const CLOSE_TIMEOUT_MS = 500;
+const NEW_TABS = "allow-popups allow-popups-to-escape-sandbox";
 
 export interface ReceivedMail {
   id: string;
@@ -105,10 +106,13 @@ export async function startMailbox(options: {
       )
       .get(base, (c) => sendPage(c, listPage(base, addressedTo(c.req.query("to")))))
       .get(`${base}/:id`, (c) => sendPage(c, mailPage(base, one(c.req.param("id")))))
-      // Shown in a sandboxed frame: scripts cannot run and nothing is loaded.
+      // Shown in a sandboxed frame: scripts cannot run and nothing is loaded. Links open in a new tab.
       .get(`${base}/:id/html`, (c) => {
-        c.header("content-security-policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'");
-        return c.html(one(c.req.param("id")).html);
+        c.header(
+          "content-security-policy",
+          `sandbox ${NEW_TABS}; default-src 'none'; style-src 'unsafe-inline'`,
+        );
+        return c.html(one(c.req.param("id")).html.replace("<head>", '<head><base target="_blank">'));
       }),
   };
 }
@@ -140,6 +144,6 @@ function mailPage(base: string, mail: ReceivedMail): Page {
 <h1>${mail.subject}</h1>
 <p class="quiet small">from ${mail.from} to ${mail.to.join(", ")} · ${timeText(mail.at)}</p>
 <pre>${mail.text}</pre>
-${mail.html ? html`<h2>As a mail program shows it</h2><iframe src="${base}/${mail.id}/html" title="The mail" sandbox></iframe>` : ""}`,
+${mail.html ? html`<h2>As a mail program shows it</h2><iframe src="${base}/${mail.id}/html" title="The mail" sandbox="${NEW_TABS}"></iframe>` : ""}`,
   };
 }

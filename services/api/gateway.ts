@@ -26,6 +26,7 @@ import { type Problem, problemOf } from "./answers/problem.ts";
 import { responseCache } from "./answers/response-cache.ts";
 import { accountPageRoutes } from "./docs/account-pages.ts";
 import { documentation } from "./docs/documentation.ts";
+import { trackingPageRoute } from "./docs/tracking-page.ts";
 import { baseHeaders, clientIpOf, cors, requestContextOf } from "./edge/request-head.ts";
 import { type EdgeServer, edgeServer, type Refuse, requestListener } from "./edge/server.ts";
 import { orderStreams } from "./events/order-events.ts";
@@ -81,7 +82,11 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
   const cachedActions = new Set(routes.flatMap(({ sameFor }) => sameFor?.cachedAs ?? []));
   const https = config.PUBLIC_URL.startsWith("https:");
   const docsUrl = `${config.PUBLIC_URL}/docs/errors`;
-  const pages = [...documentation(endpoints, config.PUBLIC_URL).routes, ...accountPageRoutes()];
+  const pages = [
+    ...documentation(endpoints, config.PUBLIC_URL).routes,
+    ...accountPageRoutes(),
+    trackingPageRoute(),
+  ];
   let running: Running | undefined;
   const parts = (): Running => {
     if (!running) throw fail("SERVICE_UNAVAILABLE");

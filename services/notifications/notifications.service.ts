@@ -1,8 +1,9 @@
 import type { ServiceSchema } from "moleculer";
 import { implement } from "../../contracts/actions.ts";
 import { circuitBreakers } from "../../lib/circuit-breaker.ts";
-import { type Clock, systemClock } from "../../lib/clock.ts";
-import { deliveryPin } from "../../lib/delivery-pin.ts";
+import { type Clock, isoTime, systemClock } from "../../lib/clock.ts";
+import { deliveryTokens } from "../../lib/delivery-tokens.ts";
+import { idTimeMs } from "../../lib/ids.ts";
 import { keyedLimit } from "../../lib/keyed-limit.ts";
 import type { ParsedSettings, Settings } from "../../lib/settings/settings.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
@@ -169,10 +170,15 @@ export function notificationsService(options: NotificationsDeps): ServiceSchema 
 
 function mailDesign(config: Settings): MailDesign {
   const { HANDOVER_SECRET: secret } = config as ParsedSettings;
+  const tokens = secret === undefined ? undefined : deliveryTokens(secret);
   return {
     brand: { name: config.MAIL_BRAND_NAME, color: config.MAIL_BRAND_COLOR, logoUrl: config.MAIL_LOGO_URL },
     pages: { appUrl: config.APP_URL, publicUrl: config.PUBLIC_URL },
-    pinOf: config.MAIL_PIN && secret ? (orderId) => deliveryPin(secret, orderId) : undefined,
+    ...(tokens && {
+      // Messages do not contain when the order was made. Its id is a few minutes older.
+      trackingTokenOf: (orderId) => tokens.trackingTokenOf(orderId, isoTime(idTimeMs(orderId))),
+      ...(config.MAIL_PIN && { pinOf: tokens.pinOf }),
+    }),
   };
 }
 

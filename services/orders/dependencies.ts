@@ -4,6 +4,7 @@ import type { Bank as BankView } from "../../contracts/banks.ts";
 import type { LiveData, LiveEvent } from "../../contracts/live.ts";
 import type { Caller } from "../../contracts/meta.ts";
 import type { Clock } from "../../lib/clock.ts";
+import type { DeliveryTokens } from "../../lib/delivery-tokens.ts";
 import type { KeyedLimit } from "../../lib/keyed-limit.ts";
 import type { Db, Transaction } from "../../lib/sql/database.ts";
 import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
@@ -66,19 +67,6 @@ export interface CheckoutGate {
   call<T>(bankId: string, request: () => Promise<T>): Promise<T>;
   /** The ids of the banks whose confirmations are refused now. */
   refusedBanks(): string[];
-}
-
-/** PINs and tracking tokens. Both are derived from the order and a secret, so that they need no storage. */
-export interface DeliveryTokens {
-  /** Four digits, shown to the customer only. */
-  pinOf(orderId: string): string;
-  isPin(orderId: string, pin: string): boolean;
-  /** Eight letters and digits, shown to the partner, as text or as a code to scan. */
-  pickupCodeOf(orderId: string): string;
-  /** The token for the tracking page of an order; always the same for one order. */
-  trackingTokenOf(orderId: string, createdAt: string): string;
-  /** The id of the order of a token; undefined for an invalid or expired token. */
-  orderOfToken(token: string, nowMs: number): string | undefined;
 }
 
 export interface RegisteredBank extends BankRow {

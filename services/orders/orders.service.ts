@@ -1,6 +1,7 @@
 import type { ServiceSchema } from "moleculer";
 import { implement } from "../../contracts/actions.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
+import { deliveryTokens } from "../../lib/delivery-tokens.ts";
 import { keyedLimit } from "../../lib/keyed-limit.ts";
 import type { Settings } from "../../lib/settings/settings.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
@@ -22,7 +23,6 @@ import * as commands from "./actions/commands.ts";
 import { confirmOrder, reopenCheckout } from "./actions/confirm.ts";
 import * as couriers from "./actions/couriers.ts";
 import * as deliveries from "./actions/deliveries.ts";
-import { deliveryTokens } from "./actions/delivery-tokens.ts";
 import { diagnose } from "./actions/diagnosis.ts";
 import { listDisputes } from "./actions/disputes.ts";
 import { applyPartnerCallback } from "./actions/partner-callback.ts";

@@ -56,31 +56,30 @@ describe("documentation", () => {
     expect(await (await get("/docs/start.js")).text()).toContain('url: "/openapi.json"');
   });
 
-  it.each(["/email/confirm", "/password/reset", "/invitations/accept", "/email/undo"])(
-    "at %s, to which mails link, is a form in the reader's language that runs its own script only",
-    async (path) => {
-      const titles = new Set<string>();
-      for (const [header, language] of [
-        ["de-AT,de;q=0.9,en;q=0.8", "de"],
-        ["fr, tg;q=0.2, ru;q=0.7", "ru"],
-        ["tg-TJ", "tg"],
-        ["fr", "en"],
-        ["q=;,;;,de;q=x,*;q=1", "en"],
-      ] as const) {
-        const response = await get(path, { headers: { "accept-language": header } });
-        const html = await response.text();
-        expect([header, response.status, /lang="(..)"/.exec(html)?.[1]]).toEqual([header, 200, language]);
-        expect(response.headers.get("vary")).toContain("Accept-Language");
-        expect(response.headers.get("content-security-policy")).toContain("script-src 'self'");
-        expect(html).not.toMatch(/undefined|<script>/);
-        titles.add(/<title>(.*)<\/title>/.exec(html)?.[1] ?? "");
-      }
-      expect(titles.size).toBe(4);
-      const call = /data-call="\/api\/v1(.*?)"/.exec(await (await get(path)).text())?.[1];
-      expect(routes.filter(({ method, path: of }) => method === "POST" && of === call)).toHaveLength(1);
-      expect((await get(`${path}/page.js`)).headers.get("content-type")).toBe(
-        "text/javascript; charset=utf-8",
-      );
-    },
-  );
+  it.each([
+    ...["/email/confirm", "/password/forgot", "/password/reset", "/invitations/accept", "/email/undo"],
+    "/track",
+  ])("at %s, to which mails link, is in the reader's language and runs its own script only", async (path) => {
+    const titles = new Set<string>();
+    for (const [header, language] of [
+      ["de-AT,de;q=0.9,en;q=0.8", "de"],
+      ["fr, tg;q=0.2, ru;q=0.7", "ru"],
+      ["tg-TJ", "tg"],
+      ["fr", "en"],
+      ["q=;,;;,de;q=x,*;q=1", "en"],
+    ] as const) {
+      const response = await get(path, { headers: { "accept-language": header } });
+      const html = await response.text();
+      expect([header, response.status, /lang="(..)"/.exec(html)?.[1]]).toEqual([header, 200, language]);
+      expect(response.headers.get("vary")).toContain("Accept-Language");
+      expect(response.headers.get("content-security-policy")).toContain("script-src 'self'");
+      expect(html).not.toMatch(/undefined|<script>/);
+      titles.add(/<title>(.*)<\/title>/.exec(html)?.[1] ?? "");
+    }
+    expect(titles.size).toBe(4);
+    const call = /data-call="\/api\/v1(.*?)"/.exec(await (await get(path)).text())?.[1] ?? "";
+    const called = call === "/track/" ? "GET /track/{token}" : `POST ${call}`;
+    expect(routes.map(({ method, path: of }) => `${method} ${of}`)).toContain(called);
+    expect((await get(`${path}/page.js`)).headers.get("content-type")).toBe("text/javascript; charset=utf-8");
+  });
 });

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { alert } from "../../contracts/alerts.ts";
-import { deliveryPin } from "../../lib/delivery-pin.ts";
+import { deliveryTokens } from "../../lib/delivery-tokens.ts";
 import { newId } from "../../lib/ids.ts";
 import { rebuildsOf } from "../../mixins/documents/documents.mixin.ts";
 import { eventually } from "../support/eventually.ts";
@@ -105,12 +105,15 @@ describe("notifications of orders", () => {
   it("a courier on the way, mailed, has the PIN in both parts, and no table contains it", async () => {
     const who = await platform.person();
     const order = orderOf(who, { number: "K7-042" });
-    const pin = deliveryPin(platform.config.HANDOVER_SECRET, order.orderId);
+    const tokens = deliveryTokens(platform.config.HANDOVER_SECRET);
+    const pin = tokens.pinOf(order.orderId);
     await platform.say("order.assigned", order);
     const settled = await platform.settled(who);
     const [mail] = platform.mails(who.email);
     expect(mail?.text).toContain(`\n\nYour PIN: ${pin}\n\nOrder K7-042\n2 × Bread: €20.00\n`);
     expect(mail?.html).toContain(`>${pin}</p>`);
+    const [, track = ""] = /^http:\/\/waybill\.test\/track#(.*)$/m.exec(mail?.text ?? "") ?? [];
+    expect(tokens.orderOfToken(track, Date.now())).toBe(order.orderId);
     expect(mail?.html).toMatch(/>2 × Bread<\/td><td [^>]*>€20\.00<.*>€4\.50<.*>€24\.50</s);
     const stored = await platform.rows("SELECT title, body, attempts FROM notifications WHERE id = ?", [
       settled.id,

@@ -96,8 +96,16 @@ describe("the checkout page", () => {
       await page.getByRole("button", { name: /^Pay EUR/ }).click();
       await page.getByRole("heading", { name: "Thank you" }).waitFor();
       await eventually(async () => expect(await paymentStatus()).toBe("paid"));
+
+      const { tracking_token } = await api.ok<Order>(`GET /orders/${order.order_id}`, me);
+      await page.goto(`${api.url}/track#${tracking_token}`);
+      await page.locator("#states p:not([hidden])", { hasText: /^It is paid|is preparing it/ }).waitFor();
       await shop.close();
       expect(complaints).toEqual([]);
+      await page.goto(`${api.url}/track#wrong`);
+      await page.reload();
+      await page.getByText("This order is not shown any more.").waitFor();
+      expect(complaints.splice(0)).toEqual([expect.stringContaining("404")]);
     },
     TEST_TIMEOUT_MS,
   );

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { QuotedLine } from "../../contracts/partners.ts";
+import { deliveryTokens } from "../../lib/delivery-tokens.ts";
 import { newId } from "../../lib/ids.ts";
-import { deliveryTokens } from "../../services/orders/actions/delivery-tokens.ts";
 import { Random } from "../simulation/random.ts";
 import { sampleQuote } from "../support/orders.ts";
 import { type OrdersHarness, ordersSettings } from "../support/orders-service.ts";

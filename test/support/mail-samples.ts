@@ -22,7 +22,7 @@ export function orderMail(
   const details = { event, orderId: order.orderId, order };
   const options = { channel: "email", overrides: builtInOnly } as const;
   const text = renderOrder(event, { order, firstName, deliverer: "Dora", at: AT }, language, options);
-  return renderTextMail({ ...text, details }, { email: EMAIL, firstName }, design);
+  return renderTextMail({ ...text, details }, firstName, design);
 }
 
 const euro = (amountMinor: number) => ({ amountMinor, currency: "EUR" });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
+import { deliveryTokens } from "../../lib/delivery-tokens.ts";
 import { newId } from "../../lib/ids.ts";
-import { deliveryTokens } from "../../services/orders/actions/delivery-tokens.ts";
 
 const WEEK_MS = 7 * 86_400_000;
 const CREATED_AT = "2026-01-01T12:00:00.000Z";

@@ -21,6 +21,7 @@ import {
   renderOrder,
   renderRefund,
   renderReminder,
+  renderTextMail,
   TemplateError,
 } from "../../services/notifications/domain/templates/render.ts";
 import { orderMail } from "../support/mail-samples.ts";
@@ -294,6 +295,31 @@ describe("mails", () => {
     expect(direct(template, values, "en").text).toContain(`\nhttps://app.example.org${path}\n`);
     expect(direct(template, values, "en", own).text).toContain(`\nhttps://api.example.org${path}\n`);
     expect(orderMail("order.paid:customer", order, "en", { design: own }).html).not.toContain("href");
+  });
+
+  it("about an order, without a front app, link customers to the gateway's tracking page, and nobody else", () => {
+    const { pinOf: _, ...sample } = sampleDesign;
+    const design = {
+      ...sample,
+      pages: { publicUrl: "https://api.example.org" },
+      trackingTokenOf: (orderId: string) => `token-of-${orderId}`,
+    };
+    for (const event of orderEvents) {
+      const urls = hrefs(orderMail(event, order, "en", { design }).html);
+      const tracking = `https://api.example.org/track#token-of-${order.orderId}`;
+      expect([event, urls]).toEqual([event, event.endsWith(":customer") ? [tracking] : []]);
+    }
+  });
+
+  it("about an alert, link to its page in the front app, whatever it concerns", () => {
+    const text = { title: "Alert", body: "It waits.", language: "en" };
+    const alert = { kind: "order.not_ready", subject: "../x?y#z" };
+    const mail = renderTextMail(
+      { ...text, details: { event: "alert.raised:admin", alert } },
+      "Ada",
+      sampleDesign,
+    );
+    expect(mail.text).toContain("\nhttps://app.example.org/alerts/order.not_ready/..%2Fx%3Fy%23z\n");
   });
 
   it.each([

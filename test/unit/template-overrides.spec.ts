@@ -269,7 +269,7 @@ describe("a template override, as a mail,", () => {
     expect(plain).toMatch(/^Bonjour\.\n\n {4}482913\n\nConfirm the address:\n\S+$/);
     expect(html).toContain('<html lang="fr" dir="ltr">');
     const mail = { title: "t", body: "Un\n\ndeux\ntrois", language: "ar" };
-    const written = renderTextMail(mail, { email: "zoe@example.org", firstName: "Zoë" }, sampleDesign).html;
+    const written = renderTextMail(mail, "Zoë", sampleDesign).html;
     expect(written).toMatch(/<\/h1><p [^>]*>Un<\/p>\n<p [^>]*>deux<br>trois<\/p>/);
     expect(written).toContain('<html lang="ar" dir="rtl">');
   });

@@ -1,14 +1,7 @@
-import type { IncomingMessage } from "node:http";
-import { type PageRoute, page, pageRoute } from "moleculer-open-api";
-import { acceptedLanguage } from "../../../lib/language.ts";
+import type { PageRoute } from "moleculer-open-api";
 import { BASE_PATH } from "../routes/index.ts";
-import {
-  type FieldName,
-  type PageName,
-  type PageTexts,
-  pageLanguages,
-  pageTexts,
-} from "./account-page-texts.ts";
+import { type FieldName, type PageName, type PageTexts, pageTexts } from "./page-texts.ts";
+import { readerHtml, readerPage } from "./reader-page.ts";
 
 interface AccountPage {
   name: PageName;
@@ -24,6 +17,7 @@ interface AccountPage {
  */
 const accountPages: readonly AccountPage[] = [
   { name: "confirm", path: "/email/confirm", call: "/users/confirm", fields: ["email", "code"] },
+  { name: "forgot", path: "/password/forgot", call: "/password/forgot", fields: ["email"] },
   { name: "reset", path: "/password/reset", call: "/password/reset", fields: ["email", "code", "password"] },
   {
     name: "accept",
@@ -35,17 +29,7 @@ const accountPages: readonly AccountPage[] = [
 ];
 
 export function accountPageRoutes(): PageRoute[] {
-  return accountPages.map((each) => {
-    const byLanguage = new Map(pageLanguages.map((language) => [language, htmlOf(each, language)]));
-    return pageRoute(each.name, each.path, {
-      "GET /": (req: IncomingMessage, res) => {
-        const language = acceptedLanguage(req.headers["accept-language"], pageLanguages) ?? "en";
-        res.setHeader("Vary", "Accept-Language");
-        page(res, "text/html; charset=utf-8", byLanguage.get(language) ?? "");
-      },
-      "GET /page.js": (_req, res) => page(res, "text/javascript; charset=utf-8", SCRIPT),
-    });
-  });
+  return accountPages.map((each) => readerPage(each, (language) => htmlOf(each, language), SCRIPT));
 }
 
 /** Attributes of the inputs. The hidden ones are the token of the link and the language of the page. */
@@ -69,31 +53,15 @@ function htmlOf({ name, path, call, fields }: AccountPage, language: string): st
     const input = `<input name="${one}" ${inputs[one]}>`;
     return one === "token" ? input : `<p><label>${texts.labels[one]}<br>${input}</label></p>`;
   };
-  return `<!doctype html>
-<html lang="${language}">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<title>${title}</title>
-<style>
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { max-width: 26rem; margin: 2rem auto; padding: 0 1rem; }
-input, button { font: inherit; padding: .5rem; width: 100%; box-sizing: border-box; }
-</style>
-</head>
-<body>
-<h1>${title}</h1>
-<p>${about}</p>
+  return readerHtml(
+    { language, title, path },
+    `<p>${about}</p>
 <form id="form" data-call="${BASE_PATH}${call}" data-done="${done}" data-unreachable="${texts.unreachable}">
 ${fields.map(field).join("\n")}
 <p><button>${button}</button></p>
 </form>
-<p id="outcome" role="status"></p>
-<script src="${path}/page.js"></script>
-</body>
-</html>
-`;
+<p id="outcome" role="status"></p>`,
+  );
 }
 
 /** The links of a former release have the token alone in the fragment. */

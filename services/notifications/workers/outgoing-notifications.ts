@@ -159,7 +159,7 @@ export async function alertNotifications(
       (options) => renderAlert(data, operator.firstName, operator.language, options),
       overrides,
       operator,
-      { event: "alert.raised:admin" },
+      { event: "alert.raised:admin", alert: { kind: data.kind, subject: data.subject } },
     ),
     ...(bothChannels && { bothChannels: true as const }),
     ...(deferrable && { deferrable: {} }),

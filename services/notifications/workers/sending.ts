@@ -199,7 +199,7 @@ function mailOf(
 ): Omit<Mail, "messageId"> | undefined {
   if (mail) return mail;
   if (!mailText || !recipient) return undefined;
-  return { to: recipient.email, ...renderTextMail(mailText, recipient, design) };
+  return { to: recipient.email, ...renderTextMail(mailText, recipient.firstName, design) };
 }
 
 /**

@@ -1,8 +1,9 @@
 import { type Caller, type Ctx, isOperator } from "../../../contracts/meta.ts";
 import type { OrderView } from "../../../contracts/orders.ts";
 import type { Address } from "../../../contracts/shared.ts";
+import type { DeliveryTokens } from "../../../lib/delivery-tokens.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
-import type { DeliveryTokens, OrdersDependencies } from "../dependencies.ts";
+import type { OrdersDependencies } from "../dependencies.ts";
 import { findOrder } from "../store/orders.repository.ts";
 import type { ShownOrder } from "../store/shown-orders.repository.ts";
 

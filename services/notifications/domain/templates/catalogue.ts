@@ -109,6 +109,7 @@ export type MailLink =
   | "undo"
   | "acceptInvitation"
   | "webhook"
+  | "alert"
   | "preferences";
 
 /** The words by plural category of the number before them. A language without plural forms has only `other`. */

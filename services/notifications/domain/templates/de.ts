@@ -184,6 +184,7 @@ export const de: Language = {
       undo: "Änderung rückgängig machen",
       acceptInvitation: "Einladung annehmen",
       webhook: "Einstellungen öffnen",
+      alert: "Alarm ansehen",
       preferences: "Einstellungen der Nachrichten",
     },
     order: (number) => (number ? `Bestellung ${number}` : "Bestellung"),

@@ -184,6 +184,7 @@ export const en: Language = {
       undo: "Undo the change",
       acceptInvitation: "Accept the invitation",
       webhook: "Open the settings",
+      alert: "See the alert",
       preferences: "Notification settings",
     },
     order: (number) => (number ? `Order ${number}` : "Order"),

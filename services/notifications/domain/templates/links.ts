@@ -11,6 +11,9 @@ export interface MailPages {
 /** The values that links contain. */
 export interface LinkValues {
   orderId?: string | undefined;
+  /** Opens the gateway's tracking page of the order. */
+  trackingTokenOf?: ((orderId: string) => string) | undefined;
+  alert?: { kind: string; subject: string } | undefined;
   email?: string | undefined;
   code?: string | undefined;
   token?: string | undefined;
@@ -23,14 +26,19 @@ interface Link {
 }
 
 /** The pages of the gateway, which are used without a front app. */
-const ownPages: ReadonlySet<string> = new Set(["/email/confirm", "/password/reset", "/invitations/accept"]);
+const ownPages: ReadonlySet<string> = new Set([
+  "/email/confirm",
+  "/password/forgot",
+  "/password/reset",
+  "/invitations/accept",
+]);
 
 /**
  * The button of a mail. Secrets are in the fragment of the URL: browsers send it to no server, and no log contains it.
  * @returns undefined where there is no page to link to
  */
 export function linkOf(event: TemplateEvent, values: LinkValues, pages: MailPages): Link | undefined {
-  const { orderId, email, code, token, link } = values;
+  const { orderId, email, code, token, link, alert } = values;
   switch (event) {
     case "confirm-email":
       return at(pages, "confirmEmail", "/email/confirm", { email, code });
@@ -48,13 +56,23 @@ export function linkOf(event: TemplateEvent, values: LinkValues, pages: MailPage
       return at(pages, "webhook", "/partner/webhook");
     case "email-changed":
       return link === undefined ? undefined : { link: "undo", url: link };
+    case "alert.raised:admin":
+      return alert && at(pages, "alert", `/alerts/${alert.kind}/${encodeURIComponent(alert.subject)}`);
     default:
-      return orderId === undefined ? undefined : orderLink(event, orderId, pages);
+      return orderId === undefined ? undefined : orderLink(event, orderId, values.trackingTokenOf, pages);
   }
 }
 
-function orderLink(event: TemplateEvent, orderId: string, pages: MailPages): Link | undefined {
-  if (event.endsWith(":customer")) return at(pages, "order", `/orders/${orderId}`);
+function orderLink(
+  event: TemplateEvent,
+  orderId: string,
+  trackingTokenOf: LinkValues["trackingTokenOf"],
+  pages: MailPages,
+): Link | undefined {
+  if (event.endsWith(":customer")) {
+    if (pages.appUrl || !trackingTokenOf) return at(pages, "order", `/orders/${orderId}`);
+    return { link: "order", url: `${pages.publicUrl}/track#${trackingTokenOf(orderId)}` };
+  }
   if (event.endsWith(":partner")) return at(pages, "work", `/partner/orders/${orderId}`);
   return event.endsWith(":deliverer") ? at(pages, "work", `/deliveries/${orderId}`) : undefined;
 }

@@ -14,7 +14,9 @@ export interface MailDesign {
   brand: Brand;
   pages: MailPages;
   /** The PIN of an order. Absent: mails contain no PIN. */
-  pinOf?: ((orderId: string) => string) | undefined;
+  pinOf?: (orderId: string) => string;
+  /** The token of the gateway's tracking page. Absent: mails do not link to it. */
+  trackingTokenOf?: (orderId: string) => string;
 }
 
 /** The content of an order that its mails list. */
@@ -30,6 +32,7 @@ export interface MailDetails {
   event: TemplateEvent;
   orderId?: string | undefined;
   order?: OrderDetails | undefined;
+  alert?: { kind: string; subject: string } | undefined;
 }
 
 export interface MailText {

@@ -157,19 +157,21 @@ export interface NotificationMail extends RenderedText {
 /** The mail with this rendered text, with greeting and footer in its language, and with what it is about. */
 export function renderTextMail(
   { title, body, language, details }: NotificationMail,
-  { email, firstName }: { email: string; firstName: string | undefined },
+  firstName: string | undefined,
   design: MailDesign,
 ): MailText {
   const paragraphs = body.split("\n\n").map((text) => ({ text, prominent: false }));
-  const { pages, pinOf } = design;
+  const { pages, pinOf, trackingTokenOf } = design;
   const frame = frameOf(language, "notification", firstName, design);
   const preferences = preferencesLink(pages);
-  const { event, orderId, order } = details ?? {};
+  const { event, orderId, order, alert } = details ?? {};
   const words = wordsOf(language);
   const parts = {
     ...frame,
     ...(preferences && { footerLink: labelled(preferences, language) }),
-    ...(event && { button: buttonOf(event, { orderId, email }, language, design) }),
+    ...(event && {
+      button: buttonOf(event, { orderId, alert, trackingTokenOf }, language, design),
+    }),
     ...(order && { order: orderTable(order, words, formatOf(language).money, language) }),
     ...(event &&
       orderId &&

@@ -185,6 +185,7 @@ export const ru: Language = {
       undo: "Отменить изменение",
       acceptInvitation: "Принять приглашение",
       webhook: "Открыть настройки",
+      alert: "Посмотреть тревогу",
       preferences: "Настройки уведомлений",
     },
     order: (number) => (number ? `Заказ ${number}` : "Заказ"),

@@ -184,6 +184,7 @@ export const tg: Language = {
       undo: "Бекор кардани тағйир",
       acceptInvitation: "Қабули даъват",
       webhook: "Кушодани танзимот",
+      alert: "Дидани бонги хатар",
       preferences: "Танзимоти огоҳиҳо",
     },
     order: (number) => (number ? `Фармоиши ${number}` : "Фармоиш"),

@@ -1,4 +1,7 @@
-export type PageName = "confirm" | "reset" | "accept" | "undo";
+import type { OrderStatus } from "../../../contracts/order-status.ts";
+
+/** The pages of accounts. */
+export type PageName = "confirm" | "forgot" | "reset" | "accept" | "undo";
 export type FieldName =
   | "token"
   | "language"
@@ -13,6 +16,7 @@ export interface PageTexts {
   pages: Record<PageName, Record<"title" | "about" | "button" | "done", string>>;
   labels: Record<Exclude<FieldName, "token" | "language">, string>;
   unreachable: string;
+  tracking: { title: string; states: Record<OrderStatus, string>; gone: string; unreachable: string };
 }
 
 /** The texts of the pages that mails link to, in the languages of the mails. */
@@ -24,6 +28,12 @@ export const pageTexts: Readonly<Record<string, PageTexts>> = {
         about: "With the code from the mail you confirm that this address is yours.",
         button: "Confirm",
         done: "Done. You can sign in now.",
+      },
+      forgot: {
+        title: "Request a code for a new password",
+        about: "A mail with a code goes to the e-mail address of your account.",
+        button: "Send the code",
+        done: "Done. If the address has an account, a mail with a code is on its way.",
       },
       reset: {
         title: "Set a new password",
@@ -55,6 +65,22 @@ export const pageTexts: Readonly<Record<string, PageTexts>> = {
       new_password: "New password",
     },
     unreachable: "The server cannot be reached. Try again.",
+    tracking: {
+      title: "Your order",
+      states: {
+        pending: "It waits for the payment.",
+        paid: "It is paid. The partner accepts or declines it now.",
+        preparing: "The partner is preparing it.",
+        ready: "It is ready and waits for a courier.",
+        delivering: "A courier is bringing it.",
+        delivered: "It was delivered.",
+        failed: "It could not be delivered. It is being decided what happens next.",
+        cancelled: "It was cancelled.",
+        expired: "It was not paid in time.",
+      },
+      gone: "This order is not shown any more.",
+      unreachable: "The server cannot be reached. The page tries again.",
+    },
   },
   de: {
     pages: {
@@ -63,6 +89,12 @@ export const pageTexts: Readonly<Record<string, PageTexts>> = {
         about: "Mit dem Code aus der E-Mail bestätigen Sie, dass diese Adresse Ihnen gehört.",
         button: "Bestätigen",
         done: "Fertig. Sie können sich jetzt anmelden.",
+      },
+      forgot: {
+        title: "Code für ein neues Passwort anfordern",
+        about: "An die E-Mail-Adresse Ihres Kontos geht eine E-Mail mit einem Code.",
+        button: "Code senden",
+        done: "Fertig. Wenn es zu der Adresse ein Konto gibt, ist eine E-Mail mit einem Code unterwegs.",
       },
       reset: {
         title: "Neues Passwort setzen",
@@ -95,6 +127,22 @@ export const pageTexts: Readonly<Record<string, PageTexts>> = {
       new_password: "Neues Passwort",
     },
     unreachable: "Der Server ist nicht erreichbar. Versuchen Sie es noch einmal.",
+    tracking: {
+      title: "Ihre Bestellung",
+      states: {
+        pending: "Sie wartet auf die Zahlung.",
+        paid: "Sie ist bezahlt. Der Partner nimmt sie jetzt an oder lehnt sie ab.",
+        preparing: "Der Partner bereitet sie zu.",
+        ready: "Sie ist fertig und wartet auf einen Kurier.",
+        delivering: "Ein Kurier bringt sie.",
+        delivered: "Sie wurde zugestellt.",
+        failed: "Sie konnte nicht zugestellt werden. Es wird entschieden, wie es weitergeht.",
+        cancelled: "Sie wurde storniert.",
+        expired: "Sie wurde nicht rechtzeitig bezahlt.",
+      },
+      gone: "Diese Bestellung wird nicht mehr gezeigt.",
+      unreachable: "Der Server ist nicht erreichbar. Die Seite versucht es noch einmal.",
+    },
   },
   ru: {
     pages: {
@@ -103,6 +151,12 @@ export const pageTexts: Readonly<Record<string, PageTexts>> = {
         about: "Кодом из письма вы подтверждаете, что этот адрес ваш.",
         button: "Подтвердить",
         done: "Готово. Теперь вы можете войти.",
+      },
+      forgot: {
+        title: "Запросить код для нового пароля",
+        about: "На адрес вашей учётной записи придёт письмо с кодом.",
+        button: "Отправить код",
+        done: "Готово. Если для этого адреса есть учётная запись, письмо с кодом уже в пути.",
       },
       reset: {
         title: "Новый пароль",
@@ -134,6 +188,22 @@ export const pageTexts: Readonly<Record<string, PageTexts>> = {
       new_password: "Новый пароль",
     },
     unreachable: "Сервер недоступен. Попробуйте ещё раз.",
+    tracking: {
+      title: "Ваш заказ",
+      states: {
+        pending: "Он ждёт оплаты.",
+        paid: "Он оплачен. Партнёр сейчас принимает или отклоняет его.",
+        preparing: "Партнёр готовит его.",
+        ready: "Он готов и ждёт курьера.",
+        delivering: "Курьер везёт его.",
+        delivered: "Он доставлен.",
+        failed: "Его не удалось доставить. Решается, что будет дальше.",
+        cancelled: "Он отменён.",
+        expired: "Он не был оплачен вовремя.",
+      },
+      gone: "Этот заказ больше не показывается.",
+      unreachable: "Сервер недоступен. Страница попробует ещё раз.",
+    },
   },
   tg: {
     pages: {
@@ -142,6 +212,12 @@ export const pageTexts: Readonly<Record<string, PageTexts>> = {
         about: "Бо рамзи аз нома гирифта тасдиқ мекунед, ки ин нишонӣ аз они шумост.",
         button: "Тасдиқ кардан",
         done: "Тайёр. Акнун шумо ворид шуда метавонед.",
+      },
+      forgot: {
+        title: "Дархости рамз барои пароли нав",
+        about: "Ба нишонии почтаи электронии ҳисоби шумо нома бо рамз меояд.",
+        button: "Фиристодани рамз",
+        done: "Тайёр. Агар барои ин нишонӣ ҳисоб бошад, нома бо рамз дар роҳ аст.",
       },
       reset: {
         title: "Пароли нав",
@@ -173,6 +249,22 @@ export const pageTexts: Readonly<Record<string, PageTexts>> = {
       new_password: "Пароли нав",
     },
     unreachable: "Сервер дастнорас аст. Бори дигар кӯшиш кунед.",
+    tracking: {
+      title: "Фармоиши шумо",
+      states: {
+        pending: "Он пардохтро интизор аст.",
+        paid: "Он пардохт шуд. Шарик ҳоло онро қабул ё рад мекунад.",
+        preparing: "Шарик онро тайёр мекунад.",
+        ready: "Он тайёр аст ва курйерро интизор аст.",
+        delivering: "Курйер онро меорад.",
+        delivered: "Он расонида шуд.",
+        failed: "Онро расонида натавонистанд. Ҳал мешавад, ки минбаъд чӣ мешавад.",
+        cancelled: "Он бекор шуд.",
+        expired: "Он сари вақт пардохт нашуд.",
+      },
+      gone: "Ин фармоиш дигар нишон дода намешавад.",
+      unreachable: "Сервер дастнорас аст. Саҳифа бори дигар кӯшиш мекунад.",
+    },
   },
 };
 
