@@ -1,7 +1,7 @@
 import { action } from "./action.ts";
 import { bank, bankAdapter } from "./banks.ts";
 import { undeliveredMessage } from "./dead-letters.ts";
-import { diagnosisFinding, notAsked } from "./order-diagnosis.ts";
+import { diagnosisCause, diagnosisFinding, notAsked } from "./order-diagnosis.ts";
 import { type OrderStatus, orderStatus, type PaymentStatus, paymentStatus } from "./order-status.ts";
 import { partnerCallback, partnerSnapshot, quote, quotedLine, webhookDelivery } from "./partners.ts";
 import { dispute, refundState } from "./payments.ts";
@@ -104,8 +104,10 @@ export const order = object({
   closedAt: optional(time),
   createdAt: time,
   updatedAt: time,
-  /** In the list of stuck orders: the reason. */
+  /** In the list of stuck orders: the reason in words, its name, and since when. */
   stuckBecause: optional(text(1000)),
+  stuckCause: optional(diagnosisCause),
+  stuckSince: optional(time),
 });
 export type OrderView = Infer<typeof order>;
 
@@ -224,6 +226,25 @@ export const diagnosis = object({
       error: optional(text(500)),
     }),
   ),
+});
+
+/** Selects stuck orders that match every given field. */
+const stuckFilter = object({
+  ...paging,
+  cause: optional(diagnosisCause),
+  partnerId: optional(uuid),
+  /** The partner's city. */
+  city: optional(text(100)),
+  /** Stuck since this time or longer. */
+  before: optional(time),
+  /** What the groups count by. Default: cause. */
+  by: optional(oneOf("cause", "partner", "city")),
+});
+
+const stuckOrders = object({
+  ...page(order).props,
+  /** Of all stuck orders that match, the largest first: at most 50. */
+  groups: listOf(object({ name: text(200), count: tries, oldest: time })),
 });
 
 const orderId = { orderId: uuid } as const;
@@ -364,7 +385,8 @@ export const ordersActions = {
   ),
   "orders.override": action(object({ ...orderId, to: orderStatus, reason }), order),
   "orders.diagnosis": action(object(orderId), diagnosis, { idempotent: true }),
-  "orders.stuck": action(object({ limit: paging.limit }), object({ items: listOf(order) }), {
+  /** Orders that wait for an operator, the first confirmed first, and their numbers in groups. */
+  "orders.stuck": action(stuckFilter, stuckOrders, {
     idempotent: true,
   }),
 

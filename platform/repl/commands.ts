@@ -121,25 +121,40 @@ function bankText({
 
 const orders: Command = {
   usage: "orders <which>",
-  about: "Orders whose deadline has passed without its effect (which: stuck)",
-  example: "orders stuck --limit 20",
-  async run({ broker, args, options }) {
+  about: "Orders that wait for an operator, by cause, age and place (which: stuck)",
+  example: "orders stuck --cause not_assigned --city Berlin",
+  options: [
+    { name: "cause", value: "cause", description: "with this cause, as partner_silent" },
+    { name: "partner", value: "id", description: "of this partner" },
+    { name: "city", value: "city", description: "of partners in this city" },
+    { name: "before", value: "time", description: "stuck since this time in UTC or longer" },
+    { name: "by", value: "group", description: "count by cause, partner or city" },
+    { name: "cursor", value: "cursor", description: "the next page" },
+  ],
+  async run({ broker, args, options, given }) {
     if (args.which !== "stuck") throw new CommandError('say "orders stuck"');
-    const { items } = await call(broker, "orders.stuck", { limit: options.limit });
-    const rows = items.map((it) => [
-      it.id,
-      it.number ?? "",
-      it.status,
-      it.paymentStatus,
-      shortTime(it.deadlineAt),
-    ]);
-    return {
-      json: items,
-      text:
-        rows.length > 0
-          ? table(["ORDER", "NUMBER", "STATUS", "PAYMENT", "DUE (UTC)"], rows)
-          : "No order is stuck.",
-    };
+    const { partner, ...filter } = given;
+    const found = await call(broker, "orders.stuck", {
+      ...(filter as object), // the contract checks the values
+      ...(partner !== undefined && { partnerId: idOf(partner) }),
+      limit: options.limit,
+    });
+    const { items, groups, nextCursor } = found;
+    if (items.length === 0) return { json: found, text: "No order is stuck." };
+    const by = given.by ?? "cause";
+    const parts = [
+      table(
+        [by.toUpperCase(), "ORDERS", "OLDEST (UTC)"],
+        groups.map(({ name, count, oldest }) => [name, String(count), shortTime(oldest)]),
+        0,
+      ),
+      table(
+        ["ORDER", "NUMBER", "SINCE (UTC)", "CAUSE"],
+        items.map((it) => [it.id, it.number ?? "", shortTime(it.stuckSince), it.stuckCause ?? ""]),
+      ),
+    ];
+    if (nextCursor) parts.push(`There are more: repeat the command with --cursor ${nextCursor}`);
+    return { json: found, text: parts.join("\n\n") };
   },
 };
 

@@ -16,6 +16,7 @@ import {
   listTransitions,
   type Owner,
   poolOrders,
+  stuckGroups,
   stuckOrders,
 } from "../../services/orders/store/order-lists.repository.ts";
 import {
@@ -292,7 +293,8 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
 
   it("a history, the stuck orders and the counts of open orders read only the rows they return", async () => {
     expect(await pagesOf((on) => listTransitions(on, orderId(50_003)))).toBeLessThan(20);
-    expect(await pagesOf((on) => stuckOrders(on, 60_000, 20))).toBeLessThan(60);
+    expect(await pagesOf((on) => stuckOrders(on, 60_000, {}, 20))).toBeLessThan(60);
+    expect(await pagesOf((on) => stuckGroups(on, 60_000, {}, "cause", 50))).toBeLessThan(60);
     expect(await pagesOf((on) => countOrders(on))).toBeLessThan(6_000);
   });
 });

@@ -87,6 +87,40 @@ describe("an order that makes a sweep fail", () => {
     expect(items.find(({ id }) => id === orderId)).toMatchObject({ stuckBecause: cause });
   });
 
+  it("is on one page of the stuck orders, and in the groups by cause, partner and city", async () => {
+    const orders = await Promise.all([1, 2, 3].map(() => shop.placed("paid")));
+    const ids = orders.map(({ orderId }) => orderId).sort();
+    const partnerId = newId();
+    await shop.sql(
+      `UPDATE orders SET alerted_at = now() - interval '1 hour', partner_notified_at = now(), partner_id = $2,
+         partner = jsonb_set(partner, '{pickup,city}', '"Leer"')
+       WHERE id = ANY ($1)`,
+      [ids, partnerId],
+    );
+    const read = (more: object) => shop.as(shop.admin, "orders.stuck", { partnerId, ...more });
+    const first = await read({ limit: 2 });
+    expect(first.items.map(({ id }) => id)).toEqual(ids.slice(0, 2));
+    expect(first.items[0]).toMatchObject({
+      stuckCause: "partner_silent",
+      stuckSince: first.groups[0]?.oldest,
+    });
+    const second = await read({ limit: 2, cursor: first.nextCursor });
+    expect(second.items.map(({ id }) => id)).toEqual(ids.slice(2));
+    expect(second).not.toHaveProperty("nextCursor");
+    const group = { count: 3, oldest: expect.any(String) };
+    expect(first.groups).toEqual([{ name: "partner_silent", ...group }]);
+    const byCity = await shop.as(shop.admin, "orders.stuck", { city: "leer", by: "city" });
+    expect(byCity.groups).toEqual([{ name: "Leer", ...group }]);
+    expect((await read({ by: "partner" })).groups).toHaveLength(1);
+    const halfAnHourAgo = new Date(Date.now() - 1_800_000).toISOString();
+    const twoHoursAgo = new Date(Date.now() - 7_200_000).toISOString();
+    expect((await read({ before: halfAnHourAgo })).items).toHaveLength(3);
+    for (const other of [{ before: twoHoursAgo }, { cause: "not_assigned" }, { city: "Bonn" }]) {
+      expect(await read(other)).toMatchObject({ items: [], groups: [] });
+    }
+    await expect(read({ cursor: "nonsense" })).rejects.toMatchObject({ type: "VALIDATION_ERROR" });
+  });
+
   it("at its poll, raises an alert with the cause; other orders are polled", async () => {
     const [order, other] = [await shop.placed("pending"), await shop.placed("pending")];
     const { orderId } = order;

@@ -112,6 +112,7 @@ export const covered = {
     "POST /orders/{order_id}/reassign",
     "POST /orders/{order_id}/override",
     "GET /orders/{order_id}/diagnosis",
+    "GET /orders/stuck",
     "GET /dead-letters",
     "DELETE /dead-letters",
     "GET /audit",

@@ -180,6 +180,23 @@ describe("scenarios 9 and 10, cancel, refund and operate", () => {
     expect(await api.refused(`GET /orders/${made.order_id}/diagnosis`, me)).toMatchObject({ status: 403 });
   });
 
+  it("stuck orders are listed by cause and counted in groups", async () => {
+    const { order_id } = await order(api, me, shop);
+    await query(
+      databaseUrlOf((await platform()).dataDir, "orders"),
+      "UPDATE orders SET alerted_at = now() WHERE id = $1",
+      [order_id],
+    );
+    const stuck = await api.ok<{ items: { id: string }[]; groups: object[] }>(
+      `GET /orders/stuck?cause=not_paid&by=partner&partner_id=${shop.partnerId}`,
+      { token: root },
+    );
+    expect(stuck.items.map(({ id }) => id)).toEqual([order_id]);
+    expect(stuck.groups).toEqual([{ name: shop.title, count: 1, oldest: expect.any(String) }]);
+    expect(await api.refused("GET /orders/stuck", me)).toMatchObject({ status: 403 });
+    await cancel(order_id, me);
+  });
+
   it("dead letters are dropped by service and filter, by operators only", async () => {
     const url = databaseUrlOf((await platform()).dataDir, "identity");
     const consumer = `c-${newId()}`;

@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { describe, expect, it } from "@jest/globals";
 import { diagnosisCause } from "../../contracts/order-diagnosis.ts";
 import type { WebhookDelivery } from "../../contracts/partners.ts";
@@ -200,6 +202,11 @@ describe("the diagnosis of an order", () => {
 
   it("has a case for every cause", () => {
     expect(cases.map(([cause]) => cause).sort()).toEqual([...diagnosisCause.values].sort());
+  });
+
+  it("has every cause in the table for operators", () => {
+    const page = readFileSync(resolve(import.meta.dirname, "../../docs/operating.md"), "utf8");
+    expect(diagnosisCause.values.filter((cause) => !page.includes(`\`${cause}\``))).toEqual([]);
   });
 
   it("ends with what the state waits for, after all reasons why it does not go on", () => {

@@ -1995,6 +1995,69 @@ courier than the courier may take. */
     delete?: never;
     patch?: never;
   };
+  "/orders/stuck": {
+    /** Orders that wait for an operator. By cause, age and place, the first confirmed first; with their numbers in groups. */
+    get: {
+      parameters: {
+        path?: never;
+        query?: {
+          cursor?: string;
+          limit?: number;
+          cause?:
+            | "dead_letter"
+            | "webhook_dead"
+            | "webhook_failing"
+            | "webhook_disabled"
+            | "broker_away"
+            | "message_unsent"
+            | "document_store_away"
+            | "message_unhandled"
+            | "refund_failed"
+            | "refund_failing"
+            | "deadline_failing"
+            | "bank_silent"
+            | "checkout_missing"
+            | "payment_unreadable"
+            | "partially_paid"
+            | "no_callback"
+            | "not_paid"
+            | "partner_not_notified"
+            | "partner_silent"
+            | "preparing"
+            | "offered"
+            | "no_courier_on_duty"
+            | "not_assigned"
+            | "courier_silent"
+            | "delivering"
+            | "undeliverable"
+            | "ended";
+          partner_id?: string;
+          city?: string;
+          before?: string;
+          by?: "cause" | "partner" | "city";
+        };
+        header?: never;
+      };
+      requestBody?: never;
+      responses: {
+        200: {
+          content: {
+            "application/json": {
+              items: Schemas["Order"][];
+              next_cursor?: string;
+              groups: { name: string; count: number; oldest: string }[];
+            };
+          };
+        };
+        304: { content?: never };
+        default: Refusal;
+      };
+    };
+    put?: never;
+    post?: never;
+    delete?: never;
+    patch?: never;
+  };
   "/dead-letters": {
     /** Dead letters: messages and webhooks that failed at their last attempt. Of all services; `unreachable` names those that did not answer. */
     get: {
@@ -2379,6 +2442,35 @@ export interface components {
       created_at: string;
       updated_at: string;
       stuck_because?: string;
+      stuck_cause?:
+        | "dead_letter"
+        | "webhook_dead"
+        | "webhook_failing"
+        | "webhook_disabled"
+        | "broker_away"
+        | "message_unsent"
+        | "document_store_away"
+        | "message_unhandled"
+        | "refund_failed"
+        | "refund_failing"
+        | "deadline_failing"
+        | "bank_silent"
+        | "checkout_missing"
+        | "payment_unreadable"
+        | "partially_paid"
+        | "no_callback"
+        | "not_paid"
+        | "partner_not_notified"
+        | "partner_silent"
+        | "preparing"
+        | "offered"
+        | "no_courier_on_duty"
+        | "not_assigned"
+        | "courier_silent"
+        | "delivering"
+        | "undeliverable"
+        | "ended";
+      stuck_since?: string;
     };
     OrderCustomer: { id: string; name: string; phone?: string };
     OrderEvent: {

@@ -96,6 +96,11 @@ export const operationRoutes = [
     description:
       "Findings first: each with a sentence, its evidence and what to do next. Then history, next deadline, undelivered messages, webhooks, receipts and refunds. Services that did not answer are in `not_asked`.",
   }),
+  route("GET /orders/stuck", "orders.stuck", {
+    ...operators,
+    summary: "Orders that wait for an operator",
+    description: "By cause, age and place, the first confirmed first; with their numbers in groups.",
+  }),
   route("GET /dead-letters", "api.deadLetters", {
     ...admin,
     summary: "Dead letters: messages and webhooks that failed at their last attempt",

@@ -3,6 +3,7 @@ import { fail, invalidField } from "../../../contracts/errors.ts";
 import { type Caller, type Ctx, isOperator, operatorRoles } from "../../../contracts/meta.ts";
 import type { OrderStatus, OrderView } from "../../../contracts/orders.ts";
 import { isoTime, momentOf } from "../../../lib/clock.ts";
+import { cursorOf } from "../../../lib/cursor.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
@@ -13,7 +14,13 @@ import type { Projections } from "../projections/order-documents.ts";
 import { historyOf } from "../projections/projections.ts";
 import { type DeadlineProblem, deadlineProblems } from "../store/deadlines.repository.ts";
 import { isErasedCustomer, openOrdersOf } from "../store/former-deliverers.repository.ts";
-import { findState, listOrders, type Owner, stuckOrders } from "../store/order-lists.repository.ts";
+import {
+  findState,
+  listOrders,
+  type Owner,
+  stuckGroups,
+  stuckOrders,
+} from "../store/order-lists.repository.ts";
 import {
   findOrders,
   isNumber,
@@ -29,6 +36,7 @@ import { beforeOf, pageOf } from "./pages.ts";
 import { firstName, viewFor, viewOf, withPickupCode } from "./views.ts";
 
 const LIST_LIMIT_DEFAULT = 20;
+const STUCK_GROUPS_MAX = 50;
 /** The most open orders of a customer in one answer. */
 const OPEN_ORDERS_MAX = 20;
 /** How long the tracking page is available after the order's end. */
@@ -186,15 +194,31 @@ export async function listStuck(
   ctx: Ctx<Params<"orders.stuck">>,
 ): Promise<Result<"orders.stuck">> {
   callerOf(ctx, ...operatorRoles);
-  const found = await stuckOrders(postgres.db, DEADLINE_LATE_MS, ctx.params.limit ?? LIST_LIMIT_DEFAULT);
+  const { db } = postgres;
+  const { cursor, limit = LIST_LIMIT_DEFAULT, by = "cause", ...filter } = ctx.params;
+  const page = { ...filter, afterId: beforeOf(cursor) };
+  // One more than the page, to see whether there is a next one.
+  const [found, groups] = await Promise.all([
+    stuckOrders(db, DEADLINE_LATE_MS, page, limit + 1),
+    stuckGroups(db, DEADLINE_LATE_MS, filter, by, STUCK_GROUPS_MAX),
+  ]);
+  const shown = found.slice(0, limit);
+  const last = shown.at(-1);
   const problems = await deadlineProblems(
-    postgres.db,
-    found.map(({ id }) => id),
+    db,
+    shown.map(({ order }) => order.id),
   );
   const byId = new Map(problems.map((problem) => [problem.id, problem]));
-  return {
-    items: found.map((order) => ({ ...viewOf(order), stuckBecause: causeOf(order, byId.get(order.id)) })),
-  };
+  return omitUndefined({
+    items: shown.map(({ order, cause, since }) => ({
+      ...viewOf(order),
+      stuckBecause: causeOf(order, byId.get(order.id)),
+      stuckCause: cause,
+      stuckSince: since,
+    })),
+    nextCursor: found.length > limit && last ? cursorOf(last.order.id) : undefined,
+    groups,
+  });
 }
 
 /** The reasons why an order waits for an operator, in one text. */

@@ -1,3 +1,4 @@
+import type { DiagnosisCause } from "../../../contracts/order-diagnosis.ts";
 import type { HistoryEvent, OrderStatus } from "../../../contracts/orders.ts";
 import type { Address, Position } from "../../../contracts/shared.ts";
 import { type Db, type Rows, row, rows, rowsPlannedAnew } from "../../../lib/sql/database.ts";
@@ -74,18 +75,92 @@ function pageStatement(
   return [sql, [...alternatives.flatMap(([, binding]) => [binding, ...bindings, limit]), limit]];
 }
 
-/** Orders that wait for an operator: after an alert or a failed refund, or with a deadline overdue by `lateMs`. */
-export async function stuckOrders(db: Db, lateMs: number, limit: number): Promise<Order[]> {
-  const found = await rows<OrderRow>(
+export interface StuckFilter {
+  cause?: DiagnosisCause | undefined;
+  partnerId?: string | undefined;
+  city?: string | undefined;
+  before?: string | undefined;
+}
+
+export interface StuckOrder {
+  order: Order;
+  cause: DiagnosisCause;
+  since: string;
+}
+
+const STUCK_COLUMNS = `id, partner_id, partner ->> 'title' AS partner, partner -> 'pickup' ->> 'city' AS city,
+  coalesce(least(alerted_at, CASE WHEN deadline_at < now() THEN deadline_at END), updated_at) AS since,
+  CASE WHEN payment_status = 'refund_failed' THEN 'refund_failed'
+    WHEN deadline_failures > 0 THEN 'deadline_failing'
+    WHEN status = 'paid' AND partner_notified_at IS NULL THEN 'partner_not_notified'
+    ELSE CASE status WHEN 'pending' THEN 'not_paid' WHEN 'paid' THEN 'partner_silent' WHEN 'preparing' THEN 'preparing'
+      WHEN 'ready' THEN 'not_assigned' WHEN 'delivering' THEN 'courier_silent' WHEN 'failed' THEN 'undeliverable'
+      ELSE 'ended' END
+  END AS cause`;
+
+/** Orders that wait for an operator: after an alert or a failed refund, or with a deadline overdue by `:lateMs`. */
+const STUCK = `(SELECT * FROM (
+    SELECT ${STUCK_COLUMNS} FROM orders WHERE alerted_at IS NOT NULL OR payment_status = 'refund_failed'
+    UNION
+    SELECT ${STUCK_COLUMNS} FROM orders WHERE deadline_at < now() - :lateMs * interval '1 millisecond') AS found
+  WHERE (:cause::text IS NULL OR cause = :cause) AND (:partnerId::uuid IS NULL OR partner_id = :partnerId)
+    AND (:city::text IS NULL OR lower(city) = lower(:city)) AND (:before::timestamptz IS NULL OR since <= :before)
+  ) AS stuck`;
+
+function stuckBindings(lateMs: number, { cause, partnerId, city, before }: StuckFilter) {
+  return {
+    lateMs,
+    cause: cause ?? null,
+    partnerId: partnerId ?? null,
+    city: city ?? null,
+    before: before ?? null,
+  };
+}
+
+/** A page of the stuck orders, the first confirmed first. @param afterId the last id of the previous page */
+export async function stuckOrders(
+  db: Db,
+  lateMs: number,
+  filter: StuckFilter & { afterId?: string | undefined },
+  limit: number,
+): Promise<StuckOrder[]> {
+  const found = await rows<OrderRow & { stuckCause: DiagnosisCause; stuckSince: string }>(
     db,
-    `${ORDER_SELECT}
-     WHERE o.id IN (
-       SELECT id FROM orders WHERE alerted_at IS NOT NULL OR payment_status = 'refund_failed'
-       UNION SELECT id FROM orders WHERE deadline_at < now() - ? * interval '1 millisecond')
-     ORDER BY o.id LIMIT ?`,
-    [lateMs, limit],
+    `WITH page AS MATERIALIZED (
+       SELECT id, cause AS stuck_cause, since AS stuck_since FROM ${STUCK}
+       WHERE :afterId::uuid IS NULL OR id > :afterId ORDER BY id LIMIT :limit)
+     SELECT full_order.*, page.stuck_cause, page.stuck_since FROM page
+     CROSS JOIN LATERAL (${ORDER_SELECT} WHERE o.id = page.id) AS full_order
+     ORDER BY page.id`,
+    { ...stuckBindings(lateMs, filter), afterId: filter.afterId ?? null, limit },
   );
-  return found.map((row) => orderFromRow(row).order);
+  return found.map(({ stuckCause, stuckSince, ...row }) => ({
+    order: orderFromRow(row).order,
+    cause: stuckCause,
+    since: stuckSince,
+  }));
+}
+
+export interface StuckGroup {
+  name: string;
+  count: number;
+  oldest: string;
+}
+
+/** The numbers of stuck orders in groups, the largest first. */
+export async function stuckGroups(
+  db: Db,
+  lateMs: number,
+  filter: StuckFilter,
+  by: "cause" | "partner" | "city",
+  limit: number,
+): Promise<StuckGroup[]> {
+  return rows(
+    db,
+    `SELECT coalesce(${by}, '') AS name, count(*)::integer AS count, min(since) AS oldest
+     FROM ${STUCK} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT :limit`,
+    { ...stuckBindings(lateMs, filter), limit },
+  );
 }
 
 export interface PoolRow {
