@@ -82,6 +82,9 @@ const values: Readonly<Record<string, unknown>> = {
   tracking_token: "AaICgRsCeI2prPEJIn9NWgGiJo2fafb68uahdPosED5ueZcupyQ",
   type: "order.paid",
   until_minute: 1320,
+  "webhook-id": "evt_order_paid",
+  "webhook-signature": "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
+  "webhook-timestamp": "1795343400",
   user_agent: "Mozilla/5.0 (Android 16)",
   version: 3,
 };

@@ -7,6 +7,7 @@ interface Schema {
   $ref?: string;
   type?: string | readonly string[];
   anyOf?: readonly Schema[];
+  oneOf?: readonly Schema[];
   enum?: readonly (string | null)[];
   properties?: Record<string, Schema>;
   required?: readonly string[];
@@ -136,7 +137,8 @@ function contentType(content: Content): string {
 
 function typeOf(schema: Schema): string {
   if (schema.$ref) return `Schemas[${quote(schema.$ref.split("/").at(-1) as string)}]`;
-  if (schema.anyOf) return schema.anyOf.map(typeOf).join(" | ");
+  const either = schema.anyOf ?? schema.oneOf;
+  if (either) return either.map(typeOf).join(" | ");
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
   if (typeof schema.type === "object")
     return schema.type.map((type) => typeOf({ ...schema, type })).join(" | ");

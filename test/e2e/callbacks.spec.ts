@@ -1,8 +1,9 @@
+import { createHmac } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { Random } from "../simulation/random.ts";
 import { type Client, connect } from "./client.ts";
-import { admin, type Kitchen, kitchen, signed } from "./world.ts";
+import { admin, atCheckout, customer, type Kitchen, kitchen, order, orderWhen, signed } from "./world.ts";
 
 /** Of each kind of callback; the adapters' own tests make ten thousand without the HTTP. */
 const MUTATIONS = Number(process.env.CALLBACK_MUTATIONS ?? 250);
@@ -18,11 +19,12 @@ interface Callback {
 let api: Client;
 let shop: Kitchen;
 let bankId: string;
+let root: string;
 const bankSecret = `whsec_${Buffer.from("the secret of the bank that is forged").toString("base64")}`;
 
 beforeAll(async () => {
   api = await connect();
-  const root = await admin(api);
+  root = await admin(api);
   shop = await kitchen(api, root);
   const body = {
     title: `Bank ${newId()}`,
@@ -135,6 +137,75 @@ describe("a forged callback", () => {
       status: 404,
       text: expect.stringContaining("not_found"),
     });
+  });
+});
+
+describe("the examples of callbacks in the OpenAPI document", () => {
+  interface Example {
+    value: { id?: string; type: string; data: { order_id: string } };
+  }
+  const examplesOf = (path: string) => {
+    const { post } = api.document.paths[path] as unknown as { post: { requestBody: { content: Json } } };
+    return Object.entries(post.requestBody.content["application/json"].examples);
+  };
+  interface Json {
+    "application/json": { examples: Record<string, Example> };
+  }
+
+  it("of partners' systems, with the id of an order, are accepted and move it", async () => {
+    const buyer = await customer(api);
+    const examples = new Map(examplesOf("/webhooks/partners/{partner_id}"));
+    const tell = async (type: string, orderId: string) => {
+      const { id: _, ...value } = (examples.get(type) as Example).value;
+      const body = JSON.stringify({ ...value, data: { ...value.data, order_id: orderId } });
+      const path = `partners/${shop.partnerId}`;
+      const headers = signed(shop.secret, newId(), new Date(), body);
+      expect([type, await send({ path, headers, body: Buffer.from(body) })]).toEqual([
+        type,
+        { status: 202, text: expect.anything() },
+      ]);
+    };
+    for (const [types, status] of [
+      [["order.accepted", "order.delayed", "order.ready"], "ready"],
+      [["order.rejected"], "cancelled"],
+    ] as const) {
+      const { order_id, checkout_url } = await order(api, buyer, shop);
+      await atCheckout(checkout_url, { action: "pay" });
+      await orderWhen(api, buyer, order_id, (seen) => expect(seen.status).toBe("paid"));
+      for (const type of types) {
+        await tell(type, order_id);
+        examples.delete(type);
+      }
+      await orderWhen(api, buyer, order_id, (seen) => expect(seen.status).toBe(status));
+    }
+    expect([...examples.keys()]).toEqual([]);
+  });
+
+  it("of payment systems, for each adapter, are accepted as they are", async () => {
+    const stripeSecret = "whsec_of_the_examples_of_the_document";
+    const body = {
+      title: `Stripe ${newId()}`,
+      adapter: "stripe",
+      settings: {
+        secretKey: "rk_test_examplesOfTheDocument",
+        webhookSecret: stripeSecret,
+        returnUrl: "https://shop.example.org/done",
+      },
+      webcheckout_url: "https://checkout.stripe.com",
+      active: false,
+    };
+    const stripe = await api.ok<{ id: string }>("POST /banks", { token: root, key: newId(), body });
+    for (const [type, { value }] of examplesOf("/webhooks/payments/{bank_id}")) {
+      const text = JSON.stringify(value);
+      const isStripe = "object" in value;
+      const seconds = Math.floor(Date.now() / 1000);
+      const mac = createHmac("sha256", stripeSecret).update(`${seconds}.${text}`).digest("hex");
+      const headers = isStripe
+        ? { "Content-Type": "application/json", "stripe-signature": `t=${seconds},v1=${mac}` }
+        : signed(bankSecret, newId(), new Date(), text);
+      const path = `payments/${isStripe ? stripe.id : bankId}`;
+      expect([type, (await send({ path, headers, body: Buffer.from(text) })).status]).toEqual([type, 204]);
+    }
   });
 });
 

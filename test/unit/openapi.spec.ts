@@ -1,15 +1,28 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "@jest/globals";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import { actions } from "../../contracts/actions.ts";
 import { exampleOf } from "../../contracts/documentation.ts";
-import { messages } from "../../contracts/messages.ts";
+import { type Message, messages } from "../../contracts/messages.ts";
 import type { Rule } from "../../contracts/schema.ts";
 import { validatorOf } from "../../contracts/validation.ts";
+import { bankReports, partnerCallbackBody, stripeReportTypes } from "../../contracts/webhooks.ts";
+import { newId } from "../../lib/ids.ts";
+import { newSecret, signedHeaders } from "../../lib/webhook-signature.ts";
+import { openBank } from "../../providers/banks/index.ts";
 import { documentation } from "../../services/api/docs/documentation.ts";
 import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { BASE_PATH, routes } from "../../services/api/routes/index.ts";
+import {
+  bodyToSend,
+  informationBody,
+  preparationBody,
+  testBody,
+  type WebhookEvent,
+  webhookUrgencies,
+} from "../../services/partners/domain/webhook-events.ts";
 
 interface Media {
   schema: object;
@@ -25,6 +38,7 @@ interface Operation {
 interface Document {
   servers: { url: string }[];
   paths: Record<string, Record<string, Operation>>;
+  webhooks: Record<string, Record<string, Operation>>;
   components: {
     schemas: Record<string, object>;
     responses: Record<string, { content: Record<string, Media>; headers?: object }>;
@@ -35,6 +49,7 @@ interface Document {
 const endpoints = routes.map(endpointOf);
 const document = documentation(endpoints, "https://delivery.example.org").document as unknown as Document;
 const operations = Object.values(document.paths).flatMap((path) => Object.values(path));
+const webhooks = Object.values(document.webhooks).flatMap((path) => Object.values(path));
 
 describe("OpenAPI document", () => {
   it("is valid OpenAPI 3.1", async () => {
@@ -114,7 +129,7 @@ describe("OpenAPI document", () => {
       return values.filter((value) => !validate(value)).map((value) => ({ value, errors: validate.errors }));
     };
     const media = [
-      ...operations.flatMap(({ requestBody, responses }) => [
+      ...[...operations, ...webhooks].flatMap(({ requestBody, responses }) => [
         ...Object.values(requestBody?.content ?? {}),
         ...Object.values(responses).flatMap(({ content }) => Object.values(content ?? {})),
       ]),
@@ -183,5 +198,95 @@ describe("OpenAPI document", () => {
       Object.keys((schema as { properties?: object }).properties ?? {}),
     );
     expect(properties.filter((name) => !/^[a-z][a-z0-9_]*$/.test(name))).toEqual([]);
+  });
+});
+
+describe("the contract of partners' systems and payment systems in the OpenAPI document", () => {
+  const ajv = new Ajv2020({ strict: false, discriminator: false });
+  (addFormats as unknown as (ajv: Ajv2020) => void)(ajv);
+  ajv.addSchema({ $id: "doc", components: document.components });
+  const bodyOf = (operation: Operation | undefined) =>
+    (operation?.requestBody?.content["application/json"] ?? {}) as Media;
+  const errorsOf = ({ schema }: Media, value: unknown) => {
+    const validate = ajv.compile(JSON.parse(JSON.stringify(schema).replaceAll('"#/', '"doc#/')));
+    return validate(value) ? [] : validate.errors;
+  };
+  const example = exampleOf(messages["order.paid"]) as Message<"order.paid">["data"];
+  const paid: typeof example = { ...example, number: "K7-042" };
+  const message = (type: string, data = paid) =>
+    ({ id: newId(), type, time: "2026-11-22T10:30:00Z", data }) as Message<"order.paid">;
+
+  it("has a webhook for every event that is sent, with an operation of its own", () => {
+    const types = [...Object.keys(webhookUrgencies), "webhook.test"];
+    expect(Object.keys(document.webhooks).toSorted()).toEqual(types.toSorted());
+    const ids = [...operations, ...webhooks].map(({ operationId }) => operationId);
+    expect(new Set(ids).size).toBe(ids.length);
+    expect(document.webhooks["order.paid"]?.post).toMatchObject({
+      operationId: "onOrderPaid",
+      parameters: ["webhook-id", "webhook-timestamp", "webhook-signature"].map((name) =>
+        expect.objectContaining({ in: "header", name, required: true }),
+      ),
+    });
+  });
+
+  it("describes the bodies that are sent, also those of orders without optional fields", () => {
+    const { number: _, note: __, deadlineAt: ___, previousStatus: ____, reason: _____, ...bare } = paid;
+    for (const data of [paid, bare]) {
+      const body = JSON.parse(preparationBody(message("order.paid", data), "https://example.org/callback"));
+      expect(errorsOf(bodyOf(document.webhooks["order.paid"]?.post), body)).toEqual([]);
+      for (const type of Object.keys(webhookUrgencies).filter((one) => one !== "order.paid")) {
+        const sent = JSON.parse(informationBody(message(type, data) as Message<WebhookEvent>));
+        expect([type, errorsOf(bodyOf(document.webhooks[type]?.post), sent)]).toEqual([type, []]);
+      }
+    }
+    const test = JSON.parse(testBody(newId(), newId(), "2026-11-22T10:30:00.000Z"));
+    expect(errorsOf(bodyOf(document.webhooks["webhook.test"]?.post), test)).toEqual([]);
+    const late = bodyToSend(
+      { type: "order.paid", body: preparationBody(message("order.paid"), "https://example.org/"), ageMs: 2 },
+      1,
+    );
+    expect(errorsOf(bodyOf(document.webhooks["order.paid"]?.post), JSON.parse(late))).toEqual([]);
+  });
+
+  it("tells the bodies of partners' callbacks apart by type, with an example that the check of callbacks accepts", () => {
+    const { schema, examples = {} } = bodyOf(document.paths["/webhooks/partners/{partner_id}"]?.post);
+    const { oneOf, discriminator } = schema as {
+      oneOf: object[];
+      discriminator: { propertyName: string; mapping: Record<string, string> };
+    };
+    const types = [...partnerCallbackBody.props.type.values].toSorted();
+    expect(discriminator.propertyName).toBe("type");
+    expect(Object.keys(discriminator.mapping).toSorted()).toEqual(types);
+    expect(oneOf).toHaveLength(types.length);
+    expect(Object.keys(examples).toSorted()).toEqual(types);
+    for (const { value } of Object.values(examples))
+      expect(validatorOf(partnerCallbackBody)(value)).toEqual([]);
+  });
+
+  it("has the reports of the adapter sandbox, as its payment system sends them and its adapter reads them", () => {
+    const body = bodyOf(document.paths["/webhooks/payments/{bank_id}"]?.post);
+    const secret = newSecret();
+    const bank = openBank("sandbox", { apiKey: "key", webhookSecret: secret }, "https://bank.example.org");
+    const kinds = Object.keys(bankReports).map((type) => {
+      const text = JSON.stringify(body.examples?.[type]?.value);
+      const now = Date.now();
+      const verdict = bank.verify({
+        headers: { ...signedHeaders("evt", text, [secret], now) },
+        body: text,
+        now,
+      });
+      return verdict.kind === "event" ? verdict.event.kind : verdict;
+    });
+    expect(kinds).toEqual(["paid", "failed", "refunded"]);
+  });
+
+  it("has every report of Stripe that docs/operating.md tells to choose", () => {
+    const page = readFileSync("docs/operating.md", "utf8");
+    const text = /with the events\s+([\s\S]*?), API/.exec(page)?.[1] ?? "";
+    const named = [...text.matchAll(/`(\.?[a-z_.]+)`/g)].map(([, name = ""]) =>
+      name.startsWith(".") ? `charge.dispute${name}` : name,
+    );
+    expect(named.length).toBeGreaterThan(8);
+    expect(named.filter((name) => !(stripeReportTypes as readonly string[]).includes(name))).toEqual([]);
   });
 });

@@ -1548,10 +1548,27 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
   "/webhooks/payments/{bank_id}": {
     get?: never;
     put?: never;
-    /** Report of a bank about a payment. Answered after the payment is committed; a repeat gets the same answer and has no effect. */
+    /** Report of a bank about a payment. Answered after the payment is committed; a repeat gets the same answer and has no effect. Signed as the bank's adapter requires: `sandbox` by Standard Webhooks, `stripe` by Stripe-Signature. */
     post: {
-      parameters: { path: { bank_id: string }; query?: never; header?: never };
-      requestBody: { content: { "application/json": unknown } };
+      parameters: {
+        path: { bank_id: string };
+        query?: never;
+        header?: {
+          "webhook-id"?: string;
+          "webhook-timestamp"?: string;
+          "webhook-signature"?: string;
+          "stripe-signature"?: string;
+        };
+      };
+      requestBody: {
+        content: {
+          "application/json":
+            | Schemas["ReportPaymentSucceeded"]
+            | Schemas["ReportPaymentFailed"]
+            | Schemas["ReportRefundCompleted"]
+            | Schemas["ReportStripe"];
+        };
+      };
       responses: { 204: { content?: never }; default: Refusal };
     };
     delete?: never;
@@ -1562,8 +1579,20 @@ scan (`pickup_code` of the order). The state stays `delivering`; the order gets 
     put?: never;
     /** Report of a partner's system about an order. `order.accepted`, `order.rejected`, `order.delayed` or `order.ready`, signed by Standard Webhooks. Answered after the order has changed. */
     post: {
-      parameters: { path: { partner_id: string }; query?: never; header?: never };
-      requestBody: { content: { "application/json": unknown } };
+      parameters: {
+        path: { partner_id: string };
+        query?: never;
+        header?: { "webhook-id"?: string; "webhook-timestamp"?: string; "webhook-signature"?: string };
+      };
+      requestBody: {
+        content: {
+          "application/json":
+            | Schemas["CallbackOrderAccepted"]
+            | Schemas["CallbackOrderDelayed"]
+            | Schemas["CallbackOrderReady"]
+            | Schemas["CallbackOrderRejected"];
+        };
+      };
       responses: { 202: { content?: never }; default: Refusal };
     };
     delete?: never;
@@ -2210,6 +2239,48 @@ export interface components {
       version: number;
       contact?: { answered_at?: string; silent_since?: string; retry_at?: string; error?: string };
     };
+    CallbackOrderAccepted: {
+      id?: string;
+      type: "order.accepted";
+      /** When it happened, by the clock of the partner's system. */
+      timestamp?: string;
+      data: {
+        order_id: string;
+        /** The promised time, at most 24 hours ahead. A past time counts as now. */
+        ready_at?: string;
+      };
+    };
+    CallbackOrderDelayed: {
+      id?: string;
+      type: "order.delayed";
+      /** When it happened, by the clock of the partner's system. */
+      timestamp?: string;
+      data: {
+        order_id: string;
+        /** The promised time, at most 24 hours ahead. A past time counts as now. */
+        ready_at: string;
+        /** The customer reads it. */
+        reason?: string;
+      };
+    };
+    CallbackOrderReady: {
+      id?: string;
+      type: "order.ready";
+      /** When it happened, by the clock of the partner's system. */
+      timestamp?: string;
+      data: { order_id: string };
+    };
+    CallbackOrderRejected: {
+      id?: string;
+      type: "order.rejected";
+      /** When it happened, by the clock of the partner's system. */
+      timestamp?: string;
+      data: {
+        order_id: string;
+        /** The customer reads it. */
+        reason?: string;
+      };
+    };
     Confirmation: {
       order_id: string;
       number?: string;
@@ -2655,6 +2726,44 @@ export interface components {
       text?: string;
       out_of_stock: string[];
     };
+    ReportPaymentFailed: {
+      type: "payment.failed";
+      data: { payment_id: string; order_id: string; amount_minor: number; currency: string };
+    };
+    ReportPaymentSucceeded: {
+      type: "payment.succeeded";
+      data: { payment_id: string; order_id: string; amount_minor: number; currency: string };
+    };
+    ReportRefundCompleted: {
+      type: "refund.completed";
+      data: {
+        payment_id: string;
+        order_id: string;
+        amount_minor: number;
+        currency: string;
+        refund_id: string;
+      };
+    };
+    ReportStripe: {
+      id: string;
+      object: "event";
+      type:
+        | "checkout.session.completed"
+        | "checkout.session.async_payment_succeeded"
+        | "checkout.session.async_payment_failed"
+        | "checkout.session.expired"
+        | "refund.created"
+        | "refund.updated"
+        | "refund.failed"
+        | "charge.refund.updated"
+        | "charge.dispute.created"
+        | "charge.dispute.updated"
+        | "charge.dispute.closed"
+        | "charge.dispute.funds_withdrawn"
+        | "charge.dispute.funds_reinstated";
+      created: number;
+      data: { object: {} };
+    };
     Session: {
       id: string;
       current: boolean;
@@ -2767,6 +2876,111 @@ export interface components {
       secret?: string;
       previous_secret_until?: string;
       gone_since?: string;
+    };
+    WebhookLine: {
+      product_id: string;
+      title: string;
+      quantity: number;
+      unit_price: { amount_minor: number; currency: string };
+    };
+    WebhookOrder: {
+      order_id: string;
+      /** The short number for people, unique for a partner and a day. */
+      number?: string;
+      partner_id: string;
+      /** Rises with each change of the order. The higher one is newer. */
+      version: number;
+      status:
+        | "pending"
+        | "paid"
+        | "preparing"
+        | "ready"
+        | "delivering"
+        | "delivered"
+        | "failed"
+        | "cancelled"
+        | "expired";
+      previous_status?:
+        | "pending"
+        | "paid"
+        | "preparing"
+        | "ready"
+        | "delivering"
+        | "delivered"
+        | "failed"
+        | "cancelled"
+        | "expired";
+      reason?: string;
+    };
+    WebhookOrderAssigned: {
+      /** Equals the header webhook-id, and stays the same over all attempts. */ id: string;
+      type: "order.assigned";
+      /** When it happened. */
+      timestamp: string;
+      data: Schemas["WebhookOrder"];
+    };
+    WebhookOrderCancelled: {
+      /** Equals the header webhook-id, and stays the same over all attempts. */ id: string;
+      type: "order.cancelled";
+      /** When it happened. */
+      timestamp: string;
+      data: Schemas["WebhookOrder"];
+    };
+    WebhookOrderDelivered: {
+      /** Equals the header webhook-id, and stays the same over all attempts. */ id: string;
+      type: "order.delivered";
+      /** When it happened. */
+      timestamp: string;
+      data: Schemas["WebhookOrder"];
+    };
+    WebhookOrderFailed: {
+      /** Equals the header webhook-id, and stays the same over all attempts. */ id: string;
+      type: "order.failed";
+      /** When it happened. */
+      timestamp: string;
+      data: Schemas["WebhookOrder"];
+    };
+    WebhookOrderPaid: {
+      /** Equals the header webhook-id, and stays the same over all attempts. */ id: string;
+      type: "order.paid";
+      /** When it happened. */
+      timestamp: string;
+      data: {
+        order_id: string;
+        /** The short number for people, unique for a partner and a day. */
+        number?: string;
+        partner_id: string;
+        /** Rises with each change of the order. The higher one is newer. */
+        version: number;
+        customer?: { first_name: string };
+        lines: Schemas["WebhookLine"][];
+        note?: string;
+        /** Without order.accepted or order.rejected by then the order is cancelled. */
+        respond_by?: string;
+        /** Where to send the callbacks about this order. */
+        callback_url: string;
+      };
+    };
+    WebhookOrderRejected: {
+      /** Equals the header webhook-id, and stays the same over all attempts. */ id: string;
+      type: "order.rejected";
+      /** When it happened. */
+      timestamp: string;
+      data: Schemas["WebhookOrder"];
+    };
+    WebhookOrderReleased: {
+      /** Equals the header webhook-id, and stays the same over all attempts. */ id: string;
+      type: "order.released";
+      /** When it happened. */
+      timestamp: string;
+      data: Schemas["WebhookOrder"];
+    };
+    WebhookWebhookTest: {
+      /** Equals the header webhook-id, and stays the same over all attempts. */ id: string;
+      type: "webhook.test";
+      /** When it happened. */
+      timestamp: string;
+      data: { partner_id: string };
     };
     Problem: {
       /** Where the code is explained. */ type: string;

@@ -49,6 +49,15 @@ export interface Operation {
   overrides?: OperationOverrides;
 }
 
+/** A request that the API sends to its users, by POST. */
+export interface Webhook extends Pick<Operation, "tags" | "summary" | "description" | "answers"> {
+  /** Unique in the document, such as the type of the event. */
+  name: string;
+  /** The headers of the request. */
+  parameters?: readonly Parameter[];
+  body: Content;
+}
+
 export interface OperationOverrides {
   readonly [property: string]: unknown;
   readonly summary?: string;
@@ -70,6 +79,7 @@ export interface DocumentOptions extends SchemaOptions {
   info: Info;
   servers?: readonly { url: string; description?: string }[];
   operations: readonly Operation[];
+  webhooks?: readonly Webhook[];
   /** Descriptions of tags. Tags of operations that are not here follow without one. */
   tags?: readonly { name: string; description?: string }[];
   /** Schemas that no rule describes, by their names. */
@@ -82,7 +92,7 @@ export interface DocumentOptions extends SchemaOptions {
 
 /** The OpenAPI 3.1 document of these operations. Examples are made from the rules, so no example can break its rule. */
 export function openApiDocument(options: DocumentOptions): JsonSchema {
-  const { info, servers, operations, tags = [], schemas, headers, securitySchemes } = options;
+  const { info, servers, operations, webhooks = [], tags = [], schemas, headers, securitySchemes } = options;
   const responses: Record<string, JsonSchema> = {};
   const paths: Record<string, Record<string, unknown>> = {};
   for (const operation of operations) {
@@ -91,13 +101,23 @@ export function openApiDocument(options: DocumentOptions): JsonSchema {
     paths[operation.path] = path;
   }
   const described = tags.map(({ name }) => name);
-  const others = new Set(operations.flatMap((operation) => operation.overrides?.tags ?? operation.tags));
+  const others = new Set(
+    [
+      ...operations.map(({ overrides, tags }) => overrides?.tags ?? tags),
+      ...webhooks.map(({ tags }) => tags),
+    ].flat(),
+  );
   return {
     openapi: "3.1.0",
     info,
     ...(servers && { servers }),
     tags: [...tags, ...[...others].filter((tag) => !described.includes(tag)).map((name) => ({ name }))],
     paths,
+    ...(webhooks.length > 0 && {
+      webhooks: Object.fromEntries(
+        webhooks.map((webhook) => [webhook.name, webhookOf(webhook, options, responses)]),
+      ),
+    }),
     components: {
       schemas: { ...componentsOf(options), ...schemas },
       responses,
@@ -128,6 +148,22 @@ function operationOf(
     responses: { ...Object.fromEntries(responses), ...ownResponses },
     ...overrides,
   };
+}
+
+/** The headers that the answers of the API may carry are no headers of the receiver's answers. */
+function webhookOf(
+  { name, body, parameters = [], ...webhook }: Webhook,
+  { headers: _, ...options }: DocumentOptions,
+  shared: Record<string, JsonSchema>,
+): JsonSchema {
+  const operation = {
+    ...webhook,
+    method: "on",
+    path: name,
+    parameters,
+    body: { content: body, required: true },
+  };
+  return { post: operationOf(operation, options, shared) };
 }
 
 /** `POST /orders/{order_id}/cancel` is `postOrdersOrderIdCancel`. */

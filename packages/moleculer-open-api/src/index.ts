@@ -9,6 +9,7 @@ export {
   openApiDocument,
   operationIdOf,
   type Parameter,
+  type Webhook,
 } from "./document.ts";
 export { type ExampleOptions, exampleOf } from "./example.ts";
 export { componentsOf, type JsonSchema, jsonSchemaOf, patternOf, type SchemaOptions } from "./json-schema.ts";

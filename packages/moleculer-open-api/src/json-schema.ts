@@ -9,6 +9,8 @@ export interface JsonSchema {
 export interface SchemaOptions {
   /** Names of schemas that are used in many places, by the object that holds their fields. */
   names?: ReadonlyMap<Props, string>;
+  /** The fields of named objects to which later versions may add fields, whatever `strictObjects` says. */
+  extensible?: ReadonlySet<Props>;
   /** Whether the validator refuses unknown fields of an object whose rule has no `strict`. Default: no. */
   strictObjects?: boolean;
   /** The pattern that the document shows for a rule of type string. Default: `patternOf`. */
@@ -25,9 +27,10 @@ export function jsonSchemaOf(definition: RuleDefinition, options: SchemaOptions 
 
 /** The named schemas themselves, for the document's components. */
 export function componentsOf(options: SchemaOptions): Record<string, JsonSchema> {
-  const entries = [...(options.names ?? [])].map(
-    ([props, name]) => [name, bodyOf({ type: "object", props }, options)] as const,
-  );
+  const entries = [...(options.names ?? [])].map(([props, name]) => {
+    const strict = options.extensible?.has(props) ? "remove" : undefined;
+    return [name, bodyOf({ type: "object", props, ...(strict && { strict }) }, options)] as const;
+  });
   return Object.fromEntries(entries.toSorted(([a], [b]) => a.localeCompare(b)));
 }
 

@@ -1,15 +1,27 @@
-import { type Answer, type Operation, openApiDocument, type Parameter } from "moleculer-open-api";
-import { exampleOptions, schemaOptions } from "../../../contracts/documentation.ts";
+import {
+  type Answer,
+  type Content,
+  jsonSchemaOf,
+  type MediaType,
+  type Operation,
+  openApiDocument,
+  type Parameter,
+  type Webhook,
+} from "moleculer-open-api";
+import { STANDARD_WEBHOOK_HEADERS } from "../../../contracts/banks.ts";
+import { exampleOf, exampleOptions, schemaOptions } from "../../../contracts/documentation.ts";
 import { type ErrorType, errorCatalogue } from "../../../contracts/errors.ts";
 import { IMAGE_TYPES } from "../../../contracts/media.ts";
 import type { Rule } from "../../../contracts/schema.ts";
+import { type PartnerWebhook, partnerWebhooks, partnerWebhookTexts } from "../../../contracts/webhooks.ts";
 import { type RequestPart, wireRule } from "../pipeline/codec.ts";
 import type { Endpoint } from "../pipeline/endpoint.ts";
 import { IDEMPOTENCY_KEY, IF_MATCH } from "../pipeline/request.ts";
 import { BASE_PATH } from "../routes/index.ts";
+import type { Route } from "../routes/route.ts";
 import { documentationRoutes } from "./pages.ts";
 import { problemContent, problemSchema } from "./problem-schema.ts";
-import { schemaNames } from "./schemas.ts";
+import { extensible, schemaNames } from "./schemas.ts";
 
 const TITLE = "Waybill";
 const VERSION = "1";
@@ -30,6 +42,9 @@ const DESCRIPTION = [
   "Sign in by `POST /sessions` and authorize with the access token to try an operation here.",
 ].join("\n\n");
 
+const WEBHOOK_DESCRIPTION =
+  "Sent to the partner's webhook by POST, signed by Standard Webhooks with the secret of `PUT /partners/{partner_id}/webhook`.";
+
 /** Headers of every answer to a counted request, including refusals. */
 const LIMIT_HEADERS = {
   RateLimit: "How much is left of each limit, and for how many seconds.",
@@ -45,7 +60,8 @@ export function documentation(endpoints: readonly Endpoint[], publicUrl: string)
     // Relative to the URL of the document.
     servers: [{ url: BASE_PATH }],
     operations: endpoints.map((endpoint) => operationOf(endpoint, docsUrl)),
-    names: schemaNames,
+    webhooks: (Object.keys(partnerWebhooks) as PartnerWebhook[]).map(webhookOf),
+    ...{ names: schemaNames, extensible },
     schemas: { Problem: problemSchema },
     headers: LIMIT_HEADERS,
     securitySchemes: { bearer: { type: "http", scheme: "bearer", bearerFormat: "JWT" } },
@@ -70,14 +86,75 @@ function operationOf(endpoint: Endpoint, docsUrl: string): Operation {
     ...(route.description && { description: route.description }),
     security: route.access !== "public" && route.access !== "signed" ? [{ bearer: [] }] : [],
     parameters: parametersOf(endpoint),
-    ...(body && { body: { required: !body.mayBeAbsent, content: bodyContent(body), example: body.example } }),
+    ...(body && {
+      body: { required: !body.mayBeAbsent, content: bodyContent(body, route), example: body.example },
+    }),
     answers: [...successOf(endpoint), ...problemsOf(endpoint, docsUrl)],
   };
 }
 
-function bodyContent({ kind, part }: NonNullable<Endpoint["body"]>): Record<string, Rule | undefined> {
+function bodyContent({ kind, part }: NonNullable<Endpoint["body"]>, { reports }: Route): Content {
   if (kind === "image") return Object.fromEntries(IMAGE_TYPES.map((type) => [type, undefined]));
-  return { "application/json": part?.rule };
+  return { "application/json": reports ? reportContent(reports) : part?.rule };
+}
+
+const schemaOf = (rule: Rule) => jsonSchemaOf(rule, { ...schemaOptions, names: schemaNames });
+
+/** One of several bodies, which its field `type` tells apart, each with an example. */
+function reportContent(reports: Readonly<Record<string, Rule>>): MediaType {
+  const references = Object.entries(reports).map(([type, rule]) => [type, schemaOf(rule).$ref as string]);
+  const examples = Object.entries(reports).map(([type, rule]) => [type, { value: eventExample(type, rule) }]);
+  return {
+    schema: {
+      oneOf: [...new Set(references.map(([, $ref]) => $ref))].map(($ref) => ({ $ref })),
+      discriminator: { propertyName: "type", mapping: Object.fromEntries(references) },
+    },
+    examples: Object.fromEntries(examples),
+  };
+}
+
+/** The id differs from those of the other examples: each event has an id of its own. */
+function eventExample(type: string, rule: Rule): object {
+  const example = exampleOf(rule) as object;
+  return { ...example, type, ...("id" in example && { id: `evt_${type.replaceAll(/\W/g, "_")}` }) };
+}
+
+function webhookOf(name: PartnerWebhook): Webhook {
+  const body = partnerWebhooks[name];
+  return {
+    name,
+    tags: ["Webhooks"],
+    summary: partnerWebhookTexts[name],
+    description: WEBHOOK_DESCRIPTION,
+    parameters: STANDARD_WEBHOOK_HEADERS.map((header) => signatureHeader(header, true)),
+    body: {
+      "application/json": { schema: schemaOf(body), example: eventExample(name, body) },
+    },
+    answers: [
+      { status: 204, description: "Received. Any other 2xx has the same effect." },
+      {
+        status: "default",
+        description: "Not received: sent again, later. 410 disables the webhook; Retry-After is respected.",
+      },
+    ],
+  };
+}
+
+const signatureDescriptions: Readonly<Record<string, string>> = {
+  "webhook-id": "The id of the event, the same over all attempts.",
+  "webhook-timestamp": "Seconds of Unix time at this attempt. A signature is valid for five minutes.",
+  "webhook-signature":
+    "`v1,` and the HMAC-SHA256 of `<webhook-id>.<webhook-timestamp>.<body>` in base64; several with spaces between them.",
+  "stripe-signature": "`t=<seconds>,v1=<HMAC-SHA256 of <t>.<body> in hexadecimal>`.",
+};
+const signatureExamples: Readonly<Record<string, RegExp>> = {
+  "webhook-timestamp": /^[1-9][0-9]{0,11}$/,
+};
+
+function signatureHeader(name: string, required: boolean): Parameter {
+  const pattern = signatureExamples[name];
+  const rule = { type: "string", ...(pattern && { pattern }) } as Rule;
+  return { in: "header", name, rule, required, description: signatureDescriptions[name] as string };
 }
 
 function parametersOf(endpoint: Endpoint): Parameter[] {
@@ -88,6 +165,7 @@ function parametersOf(endpoint: Endpoint): Parameter[] {
     ...(idempotencyKey === "never" ? [] : [keyParameter(idempotencyKey === "required")]),
     ...(versioned ? [ifMatch] : []),
     ...(route.content === "events" ? [lastEventId] : []),
+    ...(route.signedBy ?? []).map((header) => signatureHeader(header, false)),
   ];
 }
 

@@ -9,6 +9,13 @@ import * as payments from "../../../contracts/payments.ts";
 import { type Props, storedMoney } from "../../../contracts/schema.ts";
 import { address, givenAddress, position } from "../../../contracts/shared.ts";
 import * as templates from "../../../contracts/templates.ts";
+import {
+  bankReports,
+  partnerCallbacks,
+  partnerWebhooks,
+  stripeReport,
+  webhookLine,
+} from "../../../contracts/webhooks.ts";
 import { sentProps, wireProps } from "../pipeline/codec.ts";
 
 const named: Record<string, { readonly props: Props }> = {
@@ -60,8 +67,36 @@ const sent: Record<string, { readonly props: Props }> = {
   PushToken: identity.pushToken,
 };
 
+/** Bodies between the platform and the systems of partners and banks, in the names of the wire already. */
+const wired: Record<string, { readonly props: Props }> = {
+  ...namedReports("Webhook", partnerWebhooks),
+  ...namedReports("Callback", partnerCallbacks),
+  ...namedReports("Report", bankReports),
+  ReportStripe: stripeReport,
+  WebhookLine: webhookLine,
+  WebhookOrder: partnerWebhooks["order.cancelled"].props.data,
+};
+
+/** `order.paid` is `WebhookOrderPaid`. */
+function namedReports(prefix: string, rules: Readonly<Record<string, { readonly props: Props }>>) {
+  const nameOf = (type: string) =>
+    type
+      .split(".")
+      .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
+      .join("");
+  return Object.fromEntries(Object.entries(rules).map(([type, rule]) => [prefix + nameOf(type), rule]));
+}
+
+/** Later releases may add fields to these. */
+export const extensible: ReadonlySet<Props> = new Set(
+  Object.values(wired)
+    .filter((rule) => "strict" in rule && rule.strict === "remove")
+    .map(({ props }) => props),
+);
+
 /** The named schemas of the OpenAPI document, as the client sees them. */
 export const schemaNames: ReadonlyMap<Props, string> = new Map([
   ...Object.entries(named).map(([name, { props }]) => [wireProps(props), name] as const),
+  ...Object.entries(wired).map(([name, { props }]) => [props, name] as const),
   ...Object.entries(sent).map(([name, { props }]) => [sentProps(wireProps(props)), name] as const),
 ]);

@@ -21,6 +21,7 @@ export type Tag =
   | "Delivery"
   | "Notifications"
   | "Callbacks"
+  | "Webhooks"
   | "Users"
   | "Operations";
 
@@ -48,6 +49,10 @@ export interface Route<N extends Routable = Routable> {
   readonly fields?: "body" | "query";
   /** The field that holds the whole body: as JSON, as the bytes of an image, or as signed text. */
   readonly body?: { readonly [kind in "json" | "image" | "signed"]?: keyof RoutableParams<N> };
+  /** Of a signed body: the schemas by the value of its field `type`, for the documentation. The service checks the body. */
+  readonly reports?: Readonly<Record<string, Rule>>;
+  /** The headers that sign the body, in lower case. */
+  readonly signedBy?: readonly string[];
   /** Fields of the documented example, as the client sends them, where the schema alone gives no realistic value. */
   readonly example?: Readonly<Record<string, unknown>>;
   /** Path of the new resource below the base path, with placeholders for fields of the answer. */

@@ -2,9 +2,9 @@ import { createHash } from "node:crypto";
 import { call, type Params } from "../../../contracts/actions.ts";
 import { entryOf, fail, typeOf } from "../../../contracts/errors.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
-import { partnerCallback } from "../../../contracts/partners.ts";
-import { type Infer, object, optional, text, time, uuid } from "../../../contracts/schema.ts";
+import type { Infer } from "../../../contracts/schema.ts";
 import { validatorOf } from "../../../contracts/validation.ts";
+import { partnerCallbackBody } from "../../../contracts/webhooks.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { parseForeignJson } from "../../../lib/json.ts";
 import { newSecret, verifiedMessageId } from "../../../lib/webhook-signature.ts";
@@ -15,15 +15,8 @@ import { validSecrets } from "../use-cases/webhook-secrets.ts";
 
 const ORDERS_TIMEOUT_MS = 1_300;
 
-/** Body of a callback from a partner's system, in wire names. */
-const callbackBody = object({
-  id: optional(text(200)),
-  type: partnerCallback.props.type,
-  timestamp: optional(time),
-  data: object({ order_id: uuid, reason: optional(text(500)), ready_at: optional(time) }),
-});
-type CallbackBody = Infer<typeof callbackBody>;
-const checkBody = validatorOf(callbackBody);
+type CallbackBody = Infer<typeof partnerCallbackBody>;
+const checkBody = validatorOf(partnerCallbackBody);
 
 /** Used for an unknown partner, so that the verification takes equally long and timing does not reveal whether it exists. */
 const DUMMY_SECRET = newSecret();

@@ -1,4 +1,5 @@
 import type { Message } from "../../../contracts/messages.ts";
+import type { PartnerWebhook, PartnerWebhookData } from "../../../contracts/webhooks.ts";
 import type { Urgency } from "./webhook-schedule.ts";
 
 /** Events that partners' systems receive, with their urgency. A system does not receive the events that it caused. */
@@ -10,14 +11,14 @@ export const webhookUrgencies = {
   "order.released": "information",
   "order.delivered": "information",
   "order.failed": "information",
-} as const satisfies Record<string, Urgency>;
+} as const satisfies Partial<Record<PartnerWebhook, Urgency>>;
 
 export type WebhookEvent = keyof typeof webhookUrgencies;
 
 /** The order to prepare: lines, first name of the customer, deadline to accept and callback URL. */
 export function preparationBody(message: Message<"order.paid">, callbackUrl: string): string {
   const { orderId, number, partnerId, version, customer, lines, note, deadlineAt } = message.data;
-  return bodyOf(message, {
+  const data: Optionals<PartnerWebhookData<"order.paid">> = {
     order_id: orderId,
     number,
     partner_id: partnerId,
@@ -32,7 +33,8 @@ export function preparationBody(message: Message<"order.paid">, callbackUrl: str
     note,
     respond_by: deadlineAt,
     callback_url: callbackUrl,
-  });
+  };
+  return bodyOf(message, data);
 }
 
 /**
@@ -52,7 +54,7 @@ export function bodyToSend(
 /** A change of an order that the partner knows. */
 export function informationBody(message: Message<WebhookEvent>): string {
   const { orderId, number, partnerId, version, status, previousStatus, reason } = message.data;
-  return bodyOf(message, {
+  const data: Optionals<PartnerWebhookData<WebhookEvent>> = {
     order_id: orderId,
     number,
     partner_id: partnerId,
@@ -60,12 +62,16 @@ export function informationBody(message: Message<WebhookEvent>): string {
     status,
     previous_status: previousStatus,
     reason,
-  });
+  };
+  return bodyOf(message, data);
 }
 
 export function testBody(id: string, partnerId: string, timestamp: string): string {
   return bodyOf({ id, type: "webhook.test", time: timestamp }, { partner_id: partnerId });
 }
+
+/** JSON leaves out fields that are undefined. */
+type Optionals<T> = { [K in keyof T]: T[K] | (undefined extends T[K] ? undefined : never) };
 
 function bodyOf({ id, type, time }: { id: string; type: string; time: string }, data: object): string {
   return JSON.stringify({ id, type, timestamp: time, data });
