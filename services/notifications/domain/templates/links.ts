@@ -57,7 +57,10 @@ export function linkOf(event: TemplateEvent, values: LinkValues, pages: MailPage
     case "email-changed":
       return link === undefined ? undefined : { link: "undo", url: link };
     case "alert.raised:admin":
-      return alert && at(pages, "alert", `/alerts/${alert.kind}/${encodeURIComponent(alert.subject)}`);
+      return (
+        alert &&
+        at(pages, "alert", `/alerts/${encodeURIComponent(alert.kind)}/${encodeURIComponent(alert.subject)}`)
+      );
     default:
       return orderId === undefined ? undefined : orderLink(event, orderId, values.trackingTokenOf, pages);
   }
