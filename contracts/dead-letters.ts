@@ -1,4 +1,4 @@
-import { boolean, type Infer, integer, object, oneOf, optional, text, time, uuid } from "./schema.ts";
+import { boolean, type Infer, integer, listOf, object, oneOf, optional, text, time, uuid } from "./schema.ts";
 
 /** A message that a service could not read or could not handle within its attempts. */
 export const deadLetter = object({
@@ -54,6 +54,29 @@ const filter = {
   /** Only dead letters that are older than this time. */
   before: optional(time),
 } as const;
+
+/** The most dead letters that one call replays: each is replayed in a transaction of its own. */
+export const REPLAY_MAX = 100;
+
+export const deadLetterReplay = object({
+  ...filter,
+  /** Skips dead letters up to this id. */
+  cursor: optional(uuid),
+  /** 0 only counts. */
+  limit: optional({ ...integer(0, REPLAY_MAX), convert: true } as const),
+});
+export type DeadLetterReplay = Infer<typeof deadLetterReplay>;
+
+export const deadLetterReplayResult = object({
+  replayed: integer(0, REPLAY_MAX * TABLES_MAX),
+  /** Dead letters that match and cannot be replayed, as a webhook about a cancelled order. They stay dead letters. */
+  refused: listOf(object({ id: uuid, reason: text(300) })),
+  /** Dead letters that match and remain after those that were tried, among those that the call read. */
+  left: integer(0, DROP_SCANNED_MAX * TABLES_MAX),
+  /** Present if there are more dead letters to read: the `cursor` of the next call. */
+  nextCursor: optional(uuid),
+});
+export type DeadLetterReplayResult = Infer<typeof deadLetterReplayResult>;
 
 export const deadLetterDrop = object({
   ...filter,

@@ -74,7 +74,7 @@ export interface ConsumerOptions {
 export interface Consumer {
   /**
    * Goes into the service's `mixins`. It subscribes and works while the service runs, and adds the actions
-   * `deadLetters`, `replayDeadLetter`, `dropDeadLetter`, `dropDeadLetters` and `undelivered`.
+   * `deadLetters`, `replayDeadLetter`, `replayDeadLetters`, `dropDeadLetter`, `dropDeadLetters` and `undelivered`.
    */
   readonly mixin: Partial<ServiceSchema>;
   stats(): Promise<InboxStats>;

@@ -9,7 +9,7 @@ import { callerOf } from "../caller/caller.ts";
 import { audit } from "../outbox/audit.ts";
 import type { Outbox } from "../outbox/outbox.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
-import { dropDeadLetters, inboxDeadLetters } from "./dead-letter-drop.ts";
+import { dropDeadLetters, inboxDeadLetters, replayDeadLetters } from "./dead-letter-drop.ts";
 import {
   drop,
   listDeadLetters,
@@ -35,7 +35,7 @@ interface DeadLetterDeps {
 }
 
 /**
- * The actions by which an operator lists, replays and drops the dead letters of a service, and lists the messages about one
+ * The actions by which an operator lists, replays and drops the dead letters of a service, one or many, and lists the messages about one
  * subject that are not delivered yet. Every service with these
  * actions in its contract gets the same ones. A group without them, or without an outbox for the audit, gets none.
  */
@@ -76,6 +76,16 @@ export function deadLetterActions({
       callerOf(ctx, "admin");
       return await dropDeadLetters({ postgres, outbox }, ctx, inboxDeadLetters, service);
     }),
+    replayDeadLetters: implement(
+      `${service}.replayDeadLetters` as "orders.replayDeadLetters",
+      async (ctx) => {
+        callerOf(ctx, "admin");
+        const deps = { postgres, outbox };
+        const result = await replayDeadLetters(deps, ctx, inboxDeadLetters, service, replayDeadLetter);
+        wake();
+        return result;
+      },
+    ),
     undelivered: implement(`${service}.undelivered` as "orders.undelivered", async (ctx) => {
       callerOf(ctx, ...operatorRoles);
       const found = await listUndelivered(postgres.db, ctx.params.subject, UNDELIVERED_MAX);

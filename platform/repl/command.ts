@@ -18,6 +18,8 @@ export interface CommandCall {
   options: { yes: boolean; limit: number };
   /** Values of the command's own options, by name. */
   given: Record<string, string>;
+  /** Prints how far a long command has come, beside its answer. */
+  progress: (text: string) => void;
 }
 
 export interface CommandOption {
@@ -40,6 +42,8 @@ export interface Command {
    * destroys data requires --yes.
    */
   destroys?: string | ((call: CommandCall) => Promise<string | undefined>);
+  /** The meaning of --yes for a command that destroys nothing and shows first what it would do. */
+  yes?: string;
   run(call: CommandCall): Promise<Answer>;
 }
 

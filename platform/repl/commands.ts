@@ -1,7 +1,8 @@
 import { call, type Result } from "../../contracts/actions.ts";
+import { REPLAY_MAX } from "../../contracts/dead-letters.ts";
 import { typeOf } from "../../contracts/errors.ts";
 import { queueOwners } from "../../contracts/operations.ts";
-import { type Command, CommandError, idOf } from "./command.ts";
+import { type Command, type CommandCall, CommandError, idOf } from "./command.ts";
 import { grpcClientCommands } from "./grpc-client-commands.ts";
 import { paymentCommands } from "./payment-commands.ts";
 import { peopleCommands } from "./people-commands.ts";
@@ -178,12 +179,75 @@ const deadLetters: Command = {
   },
 };
 
+const deadLetterOptions = [
+  { name: "consumer", value: "name", description: "of this consumer, such as partner-webhooks" },
+  { name: "type", value: "type", description: "messages of this type" },
+  { name: "partner", value: "id", description: "webhooks to this partner's system" },
+  { name: "reason", value: "text", description: "with this text in the error" },
+  { name: "before", value: "time", description: "that became dead letters before this time in UTC" },
+];
+
 const replay: Command = {
   usage: "replay <id>",
   about: "Delivers a dead letter again",
   example: "replay 0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30",
   run: (command) => decide(command, "replayDeadLetter", "will be delivered again"),
 };
+
+const replayDeadLetters: Command = {
+  usage: "replay-dead-letters <service>",
+  about: "Delivers again all dead letters of a service, or those that match the options",
+  example: "replay-dead-letters partners --type order.paid --max 500 --yes",
+  options: [
+    ...deadLetterOptions,
+    { name: "max", value: "number", description: "at most so many, the oldest first" },
+  ],
+  yes: "replays them; without it, only their number is shown",
+  async run(command) {
+    const { args, options, given, progress } = command;
+    const max = given.max === undefined ? Number.POSITIVE_INFINITY : Number(given.max);
+    if (!(max >= 1)) throw new CommandError("--max takes a number from 1");
+    const { service } = args;
+    if (!options.yes) {
+      const { left, nextCursor } = await replaySome(command, { limit: 0 });
+      const count = `${nextCursor === undefined ? "" : "at least "}${left}`;
+      return {
+        json: { service, matching: left, hasMore: nextCursor !== undefined },
+        text: `${count} dead letters of ${service} match. Repeat it with --yes to replay them.`,
+      };
+    }
+    let [replayed, left] = [0, 0];
+    const refused: { id: string; reason: string }[] = [];
+    for (let cursor: string | undefined; ; ) {
+      const limit = Math.min(REPLAY_MAX, max - replayed - refused.length);
+      const some = await replaySome(command, { limit, ...(cursor !== undefined && { cursor }) });
+      replayed += some.replayed;
+      refused.push(...some.refused);
+      left = some.left;
+      cursor = some.nextCursor;
+      if (cursor === undefined || replayed + refused.length >= max) break;
+      progress(`${replayed} replayed, ${refused.length} refused, ${left} left`);
+    }
+    const parts = [`${replayed} dead letters of ${service} will be delivered again, ${left} are left.`];
+    if (refused.length > 0) {
+      parts.push(
+        table(
+          ["REFUSED", "REASON"],
+          refused.map(({ id, reason }) => [id, reason]),
+        ),
+      );
+    }
+    return { json: { service, replayed, refused, left }, text: parts.join("\n\n") };
+  },
+};
+
+/** Replays the dead letters of one call, or counts them if `limit` is 0. */
+async function replaySome(command: CommandCall, how: { limit: number; cursor?: string }) {
+  return await call(command.broker, `${serviceOf(command)}.replayDeadLetters`, {
+    ...filterOf(command),
+    ...how,
+  });
+}
 
 const drop: Command = {
   usage: "drop <id>",
@@ -197,13 +261,7 @@ const dropDeadLetters: Command = {
   usage: "drop-dead-letters <service>",
   about: "Drops for good all dead letters of a service, or those that match the options",
   example: "drop-dead-letters partners --type order.paid --before 2026-11-22T10:30:00Z --yes",
-  options: [
-    { name: "consumer", value: "name", description: "of this consumer, such as partner-webhooks" },
-    { name: "type", value: "type", description: "messages of this type" },
-    { name: "partner", value: "id", description: "webhooks to this partner's system" },
-    { name: "reason", value: "text", description: "with this text in the error" },
-    { name: "before", value: "time", description: "that became dead letters before this time in UTC" },
-  ],
+  options: deadLetterOptions,
   async destroys(command) {
     const { left, nextCursor } = await dropSome(command, { limit: 0 });
     const count = `${nextCursor === undefined ? "" : "at least "}${left}`;
@@ -228,18 +286,21 @@ const dropDeadLetters: Command = {
 };
 
 /** Drops the dead letters of one call, or counts them if `limit` is 0. */
-async function dropSome(
-  { broker, args, given }: Parameters<Command["run"]>[0],
-  how: { limit?: number; cursor?: string },
-) {
-  const service = queueOwners.find((name) => name === args.service);
-  if (!service) throw new CommandError(`say which service: ${queueOwners.join(", ")}`);
-  const { partner, ...filter } = given;
-  return await call(broker, `${service}.dropDeadLetters`, {
-    ...filter,
-    ...(partner !== undefined && { partnerId: idOf(partner) }),
+async function dropSome(command: CommandCall, how: { limit?: number; cursor?: string }) {
+  return await call(command.broker, `${serviceOf(command)}.dropDeadLetters`, {
+    ...filterOf(command),
     ...how,
   });
+}
+
+function serviceOf({ args }: CommandCall) {
+  const service = queueOwners.find((name) => name === args.service);
+  if (!service) throw new CommandError(`say which service: ${queueOwners.join(", ")}`);
+  return service;
+}
+
+function filterOf({ given: { partner, max: _max, ...filter } }: CommandCall) {
+  return { ...filter, ...(partner !== undefined && { partnerId: idOf(partner) }) };
 }
 
 /** Tries all services, because the id of a dead letter does not contain its service. */
@@ -333,6 +394,7 @@ export const commands: readonly Command[] = [
   deadLetters,
   replay,
   drop,
+  replayDeadLetters,
   dropDeadLetters,
   outbox,
   partner,

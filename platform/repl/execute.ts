@@ -14,6 +14,7 @@ export const optionsOf = (command: Command) => [
   })),
   { option: "--json", description: "prints one JSON document" },
   { option: "--limit <n>", description: `maximum number of rows (1 to ${MAX_LIMIT})` },
+  ...(command.yes ? [{ option: "--yes", description: command.yes }] : []),
   ...(command.destroys ? [{ option: "--yes", description: "confirms a command that destroys data" }] : []),
 ];
 
@@ -41,7 +42,7 @@ export async function execute(
       return true;
     }
     const options = { limit: limitOf(values.limit), yes: values.yes === true };
-    const call = { broker: on.broker, gauges: on.gauges, args, options, given };
+    const call = { broker: on.broker, gauges: on.gauges, args, options, given, progress: printError };
     if (command.destroys && !values.yes) {
       const what = typeof command.destroys === "string" ? command.destroys : await command.destroys(call);
       if (what !== undefined) throw new CommandError(`this destroys ${what}: repeat it with --yes`);

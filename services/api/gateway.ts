@@ -19,7 +19,13 @@ import {
 } from "../../mixins/transporter/moleculer-internals.ts";
 import { check, confirm, type QuoteStore, quoteStore } from "./actions/checkout.ts";
 import type { OwnActions } from "./actions/contract.ts";
-import { deadLetters, dropDeadLetter, dropDeadLetters, replayDeadLetter } from "./actions/dead-letters.ts";
+import {
+  deadLetters,
+  dropDeadLetter,
+  dropDeadLetters,
+  replayDeadLetter,
+  replayDeadLetters,
+} from "./actions/dead-letters.ts";
 import { user } from "./actions/user.ts";
 import { orderExports } from "./answers/orders-csv.ts";
 import { type Problem, problemOf } from "./answers/problem.ts";
@@ -259,6 +265,7 @@ export function ownActions(quotes: QuoteStore): OwnActions {
     "api.deadLetters": deadLetters,
     "api.replayDeadLetter": replayDeadLetter,
     "api.dropDeadLetter": dropDeadLetter,
+    "api.replayDeadLetters": replayDeadLetters,
     "api.dropDeadLetters": dropDeadLetters,
     "api.user": user,
   };

@@ -1,7 +1,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
 import { call } from "../../contracts/actions.ts";
-import { type DeadLetterDrop, DROP_MAX, DROP_SCANNED_MAX } from "../../contracts/dead-letters.ts";
+import {
+  type DeadLetterDrop,
+  type DeadLetterReplay,
+  DROP_MAX,
+  DROP_SCANNED_MAX,
+  REPLAY_MAX,
+} from "../../contracts/dead-letters.ts";
 import type { Message, NewMessage } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
 import { type Consumer, consumer } from "../../mixins/consumer/consumer.mixin.ts";
@@ -135,23 +141,26 @@ describe("deadLetters", () => {
     ]);
   });
 
-  it.each(["deadLetters", "replayDeadLetter", "dropDeadLetter", "dropDeadLetters"] as const)(
-    "%s, without a token or as any other role than admin, is refused",
-    async (name) => {
-      const { id } = await deadLetter();
-      const ask = (options: object) =>
-        name === "deadLetters" || name === "dropDeadLetters"
-          ? call(broker, `orders.${name}`, {}, options)
-          : call(broker, `orders.${name}`, { id }, options);
-      await expect(ask({})).rejects.toMatchObject({ type: "UNAUTHENTICATED" });
-      for (const role of ["customer", "deliverer", "partner"] as const) {
-        await expect(ask(await as({ role, partnerId: newId() }))).rejects.toMatchObject({
-          type: "FORBIDDEN",
-        });
-      }
-      expect(await list()).toHaveLength(1);
-    },
-  );
+  it.each([
+    "deadLetters",
+    "replayDeadLetter",
+    "replayDeadLetters",
+    "dropDeadLetter",
+    "dropDeadLetters",
+  ] as const)("%s, without a token or as any other role than admin, is refused", async (name) => {
+    const { id } = await deadLetter();
+    const ask = (options: object) =>
+      name === "deadLetters" || name === "dropDeadLetters" || name === "replayDeadLetters"
+        ? call(broker, `orders.${name}`, {}, options)
+        : call(broker, `orders.${name}`, { id }, options);
+    await expect(ask({})).rejects.toMatchObject({ type: "UNAUTHENTICATED" });
+    for (const role of ["customer", "deliverer", "partner"] as const) {
+      await expect(ask(await as({ role, partnerId: newId() }))).rejects.toMatchObject({
+        type: "FORBIDDEN",
+      });
+    }
+    expect(await list()).toHaveLength(1);
+  });
 });
 
 describe("replayDeadLetter", () => {
@@ -340,5 +349,69 @@ describe("dropDeadLetters", () => {
     expect(await drop({ limit: 0 })).toEqual(counted);
     const rest = { type: "order.paid", cursor: first.nextCursor as string };
     expect(await drop(rest)).toEqual({ dropped: 1, left: 0 });
+  });
+});
+
+describe("replayDeadLetters", () => {
+  const plant = (planted: Partial<PlantedLetters>) =>
+    bench.db.db.query(plantedLetters({ consumer: "other", ...planted }));
+  const replay = async (filter: DeadLetterReplay = {}, claims?: TestClaims) =>
+    await call(broker, "orders.replayDeadLetters", filter, await as(claims));
+  const waiting = async () => (await bench.inboxRows()).filter(({ state }) => state === "waiting");
+
+  it("delivers all that match again, and the effect happens", async () => {
+    const [first, second] = [await deadLetter(), await deadLetter()];
+    await plant({ count: 1 });
+    broken.clear();
+    expect(await replay({ consumer: GROUP })).toEqual({ replayed: 2, refused: [], left: 0 });
+    await eventually(async () => {
+      const done = (await bench.ledger()).map(({ messageId }) => messageId);
+      expect(done.sort()).toEqual([first.message.id, second.message.id].sort());
+    });
+    expect(await list()).toMatchObject([{ consumer: "other" }]);
+  });
+
+  it("replays the oldest first, up to the limit, and continues at the cursor; 0 only counts", async () => {
+    await plant({ count: 5, type: "order.paid" });
+    const ids = (await list()).map(({ id }) => id).reverse();
+    const filter = { type: "order.paid", reason: "broken" };
+    expect(await replay({ ...filter, limit: 0 })).toEqual({ replayed: 0, refused: [], left: 5 });
+    const first = await replay({ ...filter, limit: 2 });
+    expect(first).toEqual({ replayed: 2, refused: [], left: 3, nextCursor: ids[1] });
+    expect((await waiting()).map(({ deadLetterId }) => deadLetterId).sort()).toEqual(ids.slice(0, 2));
+    expect(await replay({ ...filter, cursor: ids[1] as string })).toEqual({
+      ...{ replayed: 3, refused: [], left: 0 },
+    });
+    for (const limit of [REPLAY_MAX + 1, -1]) {
+      await expect(replay({ limit })).rejects.toMatchObject({ type: "VALIDATION_ERROR" });
+    }
+  });
+
+  it("names those that cannot be replayed, replays the others, and does not try them again", async () => {
+    const id = await quarantine({
+      ...incoming(userDeleted()),
+      dataschema: "urn:waybill:message:user.deleted:9",
+    });
+    await plant({ count: 2 });
+    const first = await replay({ limit: 1 });
+    const refused = [{ id, reason: expect.stringContaining("cannot be understood") }];
+    expect(first).toEqual({ replayed: 0, refused, left: 2, nextCursor: id });
+    expect(await replay({ cursor: id })).toEqual({ replayed: 2, refused: [], left: 0 });
+    expect(await list()).toMatchObject([{ id }]);
+  });
+
+  it("records the filter and the numbers in the audit log, once for each call that replayed any", async () => {
+    await plant({ count: 3, type: "order.paid" });
+    const id = newId();
+    await replay({ type: "order.ready" }, { role: "admin", id });
+    await replay({ type: "order.paid", limit: 2 }, { role: "admin", id });
+    expect(told).toMatchObject([
+      {
+        data: {
+          ...{ actorId: id, action: "orders.replayDeadLetters", subject: GROUP },
+          detail: "2 replayed, 0 refused, 1 left of type=order.paid",
+        },
+      },
+    ]);
   });
 });

@@ -101,6 +101,7 @@ const behindOwnActions: Record<string, ActionName> = {
   "api.replayDeadLetter": "orders.replayDeadLetter",
   "api.dropDeadLetter": "orders.dropDeadLetter",
   "api.dropDeadLetters": "orders.dropDeadLetters",
+  "api.replayDeadLetters": "orders.replayDeadLetters",
   "api.orderEvents": "orders.history",
   "api.user": "identity.user",
   "api.ordersCsv": "orders.list",
@@ -248,6 +249,7 @@ describe("the roles of an operation", () => {
   it.each([
     "api.deadLetters",
     "api.replayDeadLetter",
+    "api.replayDeadLetters",
     "api.dropDeadLetter",
     "api.dropDeadLetters",
     "api.user",

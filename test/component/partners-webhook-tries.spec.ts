@@ -129,6 +129,39 @@ describe("a call to a partner's system", () => {
     expect(items.map(({ messageId }) => messageId)).not.toContain(said.id);
   });
 
+  it("dead, is replayed with the others of its partner, but not for a cancelled order", async () => {
+    const { partnerId, order, system } = await integrated(shop, { status: 500 });
+    const [kept, cancelled] = [order(), order()];
+    const said = await shop.say("order.paid", kept);
+    await shop.say("order.paid", cancelled);
+    await eventually(async () => {
+      const dead = (await deliveriesOf(shop, partnerId)).filter(({ state }) => state === "dead");
+      expect(dead).toHaveLength(2);
+    });
+    await shop.say("order.cancelled", { ...cancelled, version: 3, status: "cancelled" });
+    await eventually(async () => {
+      const stopped = await shop.sql(
+        "SELECT 1 FROM webhook_messages WHERE partner_id = $1 AND stopped_at IS NOT NULL",
+        [partnerId],
+      );
+      expect(stopped).toHaveLength(1);
+    });
+    system.does({ status: 204 });
+    const filter = { partnerId, type: "order.paid" };
+    const replay = (role: "partner" | "admin") =>
+      shop.as({ role, partnerId }, "partners.replayDeadLetters", filter);
+    await expect(replay("partner")).rejects.toMatchObject({ type: "FORBIDDEN" });
+    expect(await replay("admin")).toEqual({
+      ...{ replayed: 1, left: 0 },
+      refused: [{ id: expect.any(String), reason: expect.stringContaining("cancelled") }],
+    });
+    await eventually(async () => {
+      expect(await deliveriesOf(shop, partnerId)).toContainEqual(
+        expect.objectContaining({ messageId: said.id, state: "accepted" }),
+      );
+    });
+  });
+
   it("dead, is dropped with the others of its partner; waiting webhooks stay", async () => {
     const [one, other] = [await integrated(shop, { status: 500 }), await integrated(shop, { status: 500 })];
     const said = await Promise.all(

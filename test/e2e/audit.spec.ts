@@ -25,7 +25,12 @@ interface Entry {
 }
 
 /** Acts on dead letters, of which this platform has none; the specs of the inbox test their entries. */
-const ON_DEAD_LETTERS = ["api.replayDeadLetter", "api.dropDeadLetter", "api.dropDeadLetters"];
+const ON_DEAD_LETTERS = [
+  "api.replayDeadLetter",
+  "api.replayDeadLetters",
+  "api.dropDeadLetter",
+  "api.dropDeadLetters",
+];
 /** Told by their own names, since there is more to say than which action it was. */
 const NAMED: Record<string, string> = {
   "identity.invite": "invitation.sent",

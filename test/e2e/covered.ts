@@ -113,6 +113,7 @@ export const covered = {
     "POST /orders/{order_id}/override",
     "GET /orders/{order_id}/diagnosis",
     "GET /orders/stuck",
+    "POST /dead-letters/replay",
     "GET /dead-letters",
     "DELETE /dead-letters",
     "GET /audit",

@@ -3,7 +3,7 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { stripVTControlCharacters } from "node:util";
 import { beforeAll, describe, expect, it } from "@jest/globals";
-import { DROP_MAX } from "../../contracts/dead-letters.ts";
+import { DROP_MAX, REPLAY_MAX } from "../../contracts/dead-letters.ts";
 import { newId } from "../../lib/ids.ts";
 import { databaseUrlOf, plantedLetters } from "../support/dead-letters.ts";
 import { platform, type TestPlatform } from "../support/platform.ts";
@@ -78,6 +78,24 @@ describe("the operator's console", () => {
     const { stderr, code } = await repl([], refusals.map(([line]) => `${line}\n`).join(""));
     expect(code).toBe(1);
     for (const [, message] of refusals) expect(stderr).toMatch(message);
+  });
+
+  it("prints the number of matching dead letters, and replays them with --yes, up to --max", async () => {
+    const url = databaseUrlOf(it_.dataDir, "notifications");
+    const consumer = `c-${newId()}`;
+    await query(url, plantedLetters({ consumer, count: REPLAY_MAX + 5, type: "order.paid" }));
+    const line = `replay-dead-letters notifications --consumer ${consumer} --type order.paid`;
+    const { stdout, stderr, code } = await repl(
+      [],
+      `${line}\n${line} --max ${REPLAY_MAX + 1} --yes\n${line} --max 0 --yes\n`,
+    );
+    expect(stdout.split("\n")).toEqual([
+      `${REPLAY_MAX + 5} dead letters of notifications match. Repeat it with --yes to replay them.`,
+      `${REPLAY_MAX + 1} dead letters of notifications will be delivered again, 4 are left.`,
+      "",
+    ]);
+    expect(stderr).toBe(`${REPLAY_MAX} replayed, 0 refused, 5 left\nerror: --max takes a number from 1\n`);
+    expect(code).toBe(1);
   });
 
   it("prints the number of matching dead letters, and drops all of them with --yes", async () => {

@@ -197,12 +197,29 @@ describe("scenarios 9 and 10, cancel, refund and operate", () => {
     await cancel(order_id, me);
   });
 
-  it("dead letters are dropped by service and filter, by operators only", async () => {
+  it("dead letters are replayed and dropped by service and filter, by operators only", async () => {
     const url = databaseUrlOf((await platform()).dataDir, "identity");
     const consumer = `c-${newId()}`;
     await query(url, plantedLetters({ consumer, count: 3, error: "the store is away" }));
     await query(url, plantedLetters({ consumer, error: "no reason" }));
     const token = { token: root };
+    const replay = (by: { token: string }) => ({
+      ...by,
+      key: newId(),
+      body: { service: "identity", consumer },
+    });
+    expect(await api.refused("POST /dead-letters/replay", replay(me))).toMatchObject({ status: 403 });
+    expect(await api.ok("POST /dead-letters/replay", replay(token))).toEqual({
+      replayed: 4,
+      refused: [],
+      left: 0,
+    });
+    await query(url, `UPDATE inbox SET state = 'dead', error = 'no reason' WHERE consumer = '${consumer}'`);
+    await query(
+      url,
+      `UPDATE inbox SET error = 'the store is away' WHERE consumer = '${consumer}'
+         AND message_id IN (SELECT message_id FROM inbox WHERE consumer = '${consumer}' LIMIT 3)`,
+    );
     const drop = (more: string) => `DELETE /dead-letters?service=identity&consumer=${consumer}${more}`;
     expect(await api.refused(drop(""), me)).toMatchObject({ status: 403 });
     expect(await api.refused("DELETE /dead-letters", token)).toMatchObject({ status: 422 });

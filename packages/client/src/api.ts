@@ -2157,6 +2157,43 @@ courier than the courier may take. */
     delete?: never;
     patch?: never;
   };
+  "/dead-letters/replay": {
+    get?: never;
+    put?: never;
+    /** Replay the dead letters of a service that match a filter. The oldest first, at most 100 with one request. Those that cannot be replayed are in `refused` and stay dead letters. Where the answer has a `next_cursor`, there are more: continue with it as `cursor`. With `limit` 0 nothing is replayed: `left` is the number of matches. The audit log contains the filter and the numbers. */
+    post: {
+      parameters: { path?: never; query?: never; header?: { "Idempotency-Key"?: string } };
+      requestBody: {
+        content: {
+          "application/json": {
+            service: "orders" | "partners" | "notifications" | "identity";
+            consumer?: string | null;
+            type?: string | null;
+            partner_id?: string | null;
+            reason?: string | null;
+            before?: string | null;
+            cursor?: string | null;
+            limit?: number | null;
+          };
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            "application/json": {
+              replayed: number;
+              refused: { id: string; reason: string }[];
+              left: number;
+              next_cursor?: string;
+            };
+          };
+        };
+        default: Refusal;
+      };
+    };
+    delete?: never;
+    patch?: never;
+  };
   "/dead-letters/{dead_letter_id}": {
     get?: never;
     put?: never;
@@ -3036,6 +3073,7 @@ export const keyed: readonly string[] = [
   "/orders/{order_id}/reassign",
   "/orders/{order_id}/override",
   "/dead-letters/{dead_letter_id}/replay",
+  "/dead-letters/replay",
 ];
 
 /** How the answers of GET are read that are no JSON. */

@@ -1,6 +1,12 @@
 import { type ActionContract, action, type ParamsOf, type ResultOf } from "../../../contracts/action.ts";
 import { actions } from "../../../contracts/actions.ts";
-import { deadLetter, deadLetterDrop, deadLetterDropResult } from "../../../contracts/dead-letters.ts";
+import {
+  deadLetter,
+  deadLetterDrop,
+  deadLetterDropResult,
+  deadLetterReplay,
+  deadLetterReplayResult,
+} from "../../../contracts/dead-letters.ts";
 import { identityActions, session } from "../../../contracts/identity.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import { device } from "../../../contracts/notifications.ts";
@@ -38,6 +44,10 @@ export const gatewayActions = {
   ),
   "api.replayDeadLetter": action(object({ deadLetterId }), nothing, { idempotent: true }),
   "api.dropDeadLetter": action(object({ deadLetterId }), nothing, { idempotent: true }),
+  "api.replayDeadLetters": action(
+    object({ service: oneOf(...queueOwners), ...deadLetterReplay.props }),
+    deadLetterReplayResult,
+  ),
   "api.dropDeadLetters": action(
     object({ service: oneOf(...queueOwners), ...deadLetterDrop.props }),
     deadLetterDropResult,

@@ -58,6 +58,15 @@ async function callOwner(
   return {};
 }
 
+/** Replays the dead letters of one service that match a filter. */
+export async function replayDeadLetters(
+  ctx: Ctx<RoutableParams<"api.replayDeadLetters">>,
+): Promise<RoutableResult<"api.replayDeadLetters">> {
+  callerOf(ctx, "admin");
+  const { service, ...replay } = ctx.params;
+  return await call(ctx, `${service}.replayDeadLetters`, replay);
+}
+
 /** Drops the dead letters of one service that match a filter. */
 export async function dropDeadLetters(
   ctx: Ctx<RoutableParams<"api.dropDeadLetters">>,

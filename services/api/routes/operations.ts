@@ -1,4 +1,4 @@
-import { DROP_SCANNED_MAX } from "../../../contracts/dead-letters.ts";
+import { DROP_SCANNED_MAX, REPLAY_MAX } from "../../../contracts/dead-letters.ts";
 import { operatorRoles } from "../../../contracts/meta.ts";
 import { table } from "./route.ts";
 
@@ -112,6 +112,14 @@ export const operationRoutes = [
     description: "Not a webhook that asks a partner to prepare an order that was cancelled.",
     success: 204,
     problems: ["ILLEGAL_TRANSITION"],
+  }),
+  route("POST /dead-letters/replay", "api.replayDeadLetters", {
+    ...admin,
+    summary: "Replay the dead letters of a service that match a filter",
+    description:
+      `The oldest first, at most ${REPLAY_MAX} with one request. Those that cannot be replayed are in \`refused\` and stay ` +
+      "dead letters. Where the answer has a `next_cursor`, there are more: continue with it as `cursor`. With `limit` 0 " +
+      "nothing is replayed: `left` is the number of matches. The audit log contains the filter and the numbers.",
   }),
   route("DELETE /dead-letters", "api.dropDeadLetters", {
     ...admin,

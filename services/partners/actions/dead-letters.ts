@@ -2,7 +2,12 @@ import type { ActionSchema, ServiceSchema } from "moleculer";
 import { implement, type Params, type Result } from "../../../contracts/actions.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
-import { dropDeadLetters, together } from "../../../mixins/consumer/dead-letter-drop.ts";
+import {
+  dropDeadLetters,
+  replayDeadLetters,
+  replayedTogether,
+  together,
+} from "../../../mixins/consumer/dead-letter-drop.ts";
 import { audit } from "../../../mixins/outbox/audit.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
 import {
@@ -12,7 +17,7 @@ import {
   listDeadWebhooks,
   WEBHOOK_CONSUMER,
 } from "../store/webhook-deliveries.repository.ts";
-import { replayWebhook } from "./webhook-endpoint.ts";
+import { replayWebhook, requeueWebhook } from "./webhook-endpoint.ts";
 
 const DEFAULT_LIMIT = 50;
 type Handler<P, R> = (ctx: Ctx<P>) => Promise<R>;
@@ -37,6 +42,10 @@ export function deadLetterActions(
   const dropAllOfInbox = handlerOf(inbox, "dropDeadLetters") as Handler<
     Params<"partners.dropDeadLetters">,
     Result<"partners.dropDeadLetters">
+  >;
+  const replayAllOfInbox = handlerOf(inbox, "replayDeadLetters") as Handler<
+    Params<"partners.replayDeadLetters">,
+    Result<"partners.replayDeadLetters">
   >;
   const isWebhook = async (ctx: Ctx<{ id: string }>) => {
     callerOf(ctx, "admin");
@@ -66,6 +75,15 @@ export function deadLetterActions(
         await audit(deps.outbox, trx, ctx, ctx.params.id);
       });
       return {};
+    }),
+    replayDeadLetters: implement("partners.replayDeadLetters", async (ctx) => {
+      const ofInbox = await replayAllOfInbox(ctx);
+      return replayedTogether(
+        ofInbox,
+        await replayDeadLetters(deps, ctx, deadWebhooks, WEBHOOK_CONSUMER, (trx, id) =>
+          requeueWebhook(deps, trx, id, undefined),
+        ),
+      );
     }),
     dropDeadLetters: implement("partners.dropDeadLetters", async (ctx) => {
       const ofInbox = await dropAllOfInbox(ctx);

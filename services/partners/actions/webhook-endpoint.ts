@@ -200,12 +200,24 @@ export async function replayWebhookDelivery(
  * @throws NOT_FOUND, ILLEGAL_TRANSITION for an order that was cancelled, or after the maximum of attempts
  */
 export async function replayWebhook(
-  { clock, outbox, wakeSenderAfter }: Pick<PartnersDependencies, "clock" | "outbox" | "wakeSenderAfter">,
+  deps: Pick<PartnersDependencies, "clock" | "outbox" | "wakeSenderAfter">,
   trx: Transaction,
   ctx: Ctx<unknown>,
   deliveryId: string,
   partnerId: string | undefined,
 ): Promise<WebhookDelivery> {
+  const id = await requeueWebhook(deps, trx, deliveryId, partnerId);
+  await audit(deps.outbox, trx, ctx, deliveryId);
+  return await requireDelivery(trx, id);
+}
+
+/** The same without an entry in the audit log. @returns the id of the new attempt */
+export async function requeueWebhook(
+  { clock, wakeSenderAfter }: Pick<PartnersDependencies, "clock" | "wakeSenderAfter">,
+  trx: Transaction,
+  deliveryId: string,
+  partnerId: string | undefined,
+): Promise<string> {
   wakeSenderAfter(trx);
   const webhook = await lockWebhookOf(trx, deliveryId, partnerId);
   if (!webhook) throw fail("NOT_FOUND", "There is no such delivery.");
@@ -215,8 +227,7 @@ export async function replayWebhook(
   if (webhook.lastAttempt >= ATTEMPTS_MAX) {
     throw fail("ILLEGAL_TRANSITION", `It was sent ${ATTEMPTS_MAX} times, which is all there may be.`);
   }
-  await audit(outbox, trx, ctx, deliveryId);
-  return await requireDelivery(trx, await retry(trx, webhook, newId(clock.now())));
+  return await retry(trx, webhook, newId(clock.now()));
 }
 
 async function retry(trx: Transaction, webhook: LockedWebhook, newDeliveryId: string): Promise<string> {
