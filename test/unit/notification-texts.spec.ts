@@ -268,6 +268,9 @@ describe("mails", () => {
     ]) {
       expect([shown, text.includes(shown), html.includes(shown)]).toEqual([shown, true, true]);
     }
+    expect(renderOrder("order.paid:customer", { order, firstName: "Zoë", at }, "en").body).not.toContain(
+      "money",
+    );
     expect(hrefs(html)).toEqual([url, "https://app.example.org/settings/notifications"]);
   });
 

@@ -95,7 +95,7 @@ export const de: Language = {
     "order.failed:customer": {
       title: "Ihre Bestellung konnte nicht zugestellt werden",
       body: `Die Bestellung von {{partner}} hat Sie nicht erreicht.${reason}${number}`,
-      next: "Jetzt wird entschieden, ob die Bestellung noch einmal gebracht wird oder Sie Ihr Geld zurückerhalten. Dann erhalten Sie eine Nachricht.",
+      next: "Der Betreiber entscheidet, ob die Bestellung noch einmal gebracht wird oder Sie Ihr Geld zurückerhalten. Dann erhalten Sie eine Nachricht.",
     },
     "order.cancelled:customer": {
       title: "Ihre Bestellung wurde storniert",

@@ -95,7 +95,7 @@ export const en: Language = {
     "order.failed:customer": {
       title: "Your order could not be delivered",
       body: `The order from {{partner}} did not reach you.${reason}${number}`,
-      next: "It is now decided whether the order is brought again or you get your money back. You get a message then.",
+      next: "An operator decides whether the order is brought again or you get your money back. You get a message then.",
     },
     "order.cancelled:customer": {
       title: "Your order was cancelled",
