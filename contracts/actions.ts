@@ -2,6 +2,7 @@ import type { ActionSchema, CallingOptions } from "moleculer";
 import type { ParamsOf, ResultOf } from "./action.ts";
 import { catalogueActions } from "./catalogue.ts";
 import { courierActions } from "./couriers.ts";
+import { exportActions } from "./exports.ts";
 import { grpcClientActions } from "./grpc-clients.ts";
 import { identityActions } from "./identity.ts";
 import { mediaActions } from "./media.ts";
@@ -23,6 +24,7 @@ export const actions = {
   ...catalogueActions,
   ...identityActions,
   ...grpcClientActions,
+  ...exportActions,
   ...notificationsActions,
   ...templatesActions,
   ...mediaActions,

@@ -189,11 +189,6 @@ export const identityActions = {
   "identity.undoEmailChange": action(object({ token: text(200), newPassword: optional(password) }), nothing),
   /** `confirm`: deletes the account in spite of orders that have not ended. */
   "identity.deleteAccount": action(object({ password: givenPassword, confirm: optional(boolean) }), nothing),
-  "identity.exportData": action(
-    object({}),
-    object({ profile, sessions: listOf(session), audit: listOf(auditEntry) }),
-    { idempotent: true },
-  ),
   "identity.invite": action(
     object({
       email,

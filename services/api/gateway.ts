@@ -27,6 +27,8 @@ import {
   replayDeadLetters,
 } from "./actions/dead-letters.ts";
 import { user } from "./actions/user.ts";
+import { exportFiles } from "./answers/export-file.ts";
+import { exportGate } from "./answers/export-gate.ts";
 import { orderExports } from "./answers/orders-csv.ts";
 import { type Problem, problemOf } from "./answers/problem.ts";
 import { responseCache } from "./answers/response-cache.ts";
@@ -84,6 +86,7 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
     "sign-in": config.RATE_LIMIT_SIGN_IN,
   };
   const streams = orderStreams();
+  const exportsGate = exportGate();
   const answers = responseCache(clock);
   const cachedActions = new Set(routes.flatMap(({ sameFor }) => sameFor?.cachedAs ?? []));
   const https = config.PUBLIC_URL.startsWith("https:");
@@ -219,7 +222,8 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
           verifier: verifierOf(broker),
           streams,
           responseCache: answers,
-          exports: orderExports(),
+          exports: orderExports(exportsGate),
+          exportFiles: exportFiles(exportsGate),
           docsUrl,
           logger,
         },

@@ -1,4 +1,4 @@
-import type { Service, ServiceSchema } from "moleculer";
+import type { Service, ServiceBroker, ServiceSchema } from "moleculer";
 import { type ActionName, implement, type Params, type Result } from "../../contracts/actions.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
@@ -13,9 +13,10 @@ import { pruning } from "../../mixins/pruning/pruning.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { IdentityProvider, Sql } from "../../providers/identity/index.ts";
 import type { MessageBus } from "../../providers/message-bus/index.ts";
-import { deleteAccount, exportData } from "./actions/account.ts";
+import { deleteAccount } from "./actions/account.ts";
 import { createFirstAdmin, listAudit, recordAudit } from "./actions/admin.ts";
 import { confirmEmail, undoEmailChange } from "./actions/email-change.ts";
+import { beginExport, exportData, exportStatus, readStoredPage } from "./actions/exports.ts";
 import {
   createGrpcClient,
   grpcClientKeys,
@@ -42,14 +43,17 @@ import {
   toFailure,
 } from "./dependencies.ts";
 import { canChangeAudit } from "./store/audit.repository.ts";
+import { countPendingExports } from "./store/exports.repository.ts";
 import { profileById } from "./store/profiles.repository.ts";
 import { namesOf } from "./store/users.repository.ts";
 import { profileView } from "./use-cases/messages.ts";
 import { ownProfileReader } from "./use-cases/own-profile.ts";
+import { makeExports } from "./workers/exports.ts";
 import { identityRetentions } from "./workers/retention.ts";
 import { sweep } from "./workers/sweep.ts";
 
 const SWEEP_INTERVAL_MS = 300_000;
+const EXPORT_INTERVAL_MS = 2_000;
 const MAX_IP_LENGTH = 45;
 const UNSAFE_AUDIT_WARNING =
   "The user of POSTGRES_URL_IDENTITY can change the audit log: give it one that owns no tables (docs/security.md).";
@@ -96,6 +100,14 @@ export function identityService(options: IdentityDeps): ServiceSchema {
     intervalMs: SWEEP_INTERVAL_MS,
     run: (stopping) => sweep(deps, stopping),
   });
+  let broker: ServiceBroker | undefined;
+  const exports = timer({
+    name: "exports",
+    intervalMs: EXPORT_INTERVAL_MS,
+    run: async (stopping, logger) => {
+      if (broker) await makeExports(deps, broker, logger, stopping);
+    },
+  });
   const pruner = pruning({
     ...{ postgres: db, clock, keepDeadLettersDays: config.KEEP_DEAD_LETTERS_DAYS },
     retentions: identityRetentions(config),
@@ -104,12 +116,30 @@ export function identityService(options: IdentityDeps): ServiceSchema {
     checks: { postgres: () => db.ping() },
     outbox: out,
     inbox,
-    gauges: pruner.gauges,
+    gauges: {
+      ...pruner.gauges,
+      exports_pending: {
+        about: "Exports of users' data that are being made.",
+        read: () => countPendingExports(db.db),
+      },
+    },
   });
 
   return {
     name: "identity",
-    mixins: [db.mixin, out.mixin, inbox.mixin, sweeper.mixin, pruner.mixin, healthChecks.mixin],
+    mixins: [
+      db.mixin,
+      out.mixin,
+      inbox.mixin,
+      sweeper.mixin,
+      exports.mixin,
+      pruner.mixin,
+      healthChecks.mixin,
+    ],
+
+    created(this: Service) {
+      broker = this.broker;
+    },
 
     async started(this: Service) {
       // On one machine the process owns the database anyway. In a cluster the audit log is as safe as its user's rights.
@@ -169,7 +199,16 @@ export function identityService(options: IdentityDeps): ServiceSchema {
       deleteAccount: action("identity.deleteAccount", (ctx) =>
         done(deleteAccount(deps, ctx, callerOf(ctx), ctx.params)),
       ),
-      exportData: action("identity.exportData", (ctx) => exportData(deps, callerOf(ctx))),
+      exportData: action("identity.exportData", (ctx) =>
+        exportData(deps, ctx, callerOf(ctx), () => exports.wake()),
+      ),
+      beginExport: action("identity.beginExport", (ctx) =>
+        beginExport(deps, ctx, callerOf(ctx), () => exports.wake()),
+      ),
+      exportStatus: action("identity.exportStatus", async (ctx) => exportStatus(deps, callerOf(ctx).id)),
+      exportPage: action("identity.exportPage", async (ctx) =>
+        readStoredPage(deps, callerOf(ctx), ctx.params),
+      ),
 
       invite: action("identity.invite", (ctx) => invite(deps, ctx, callerOf(ctx, "admin", "partner"))),
       acceptInvitation: action("identity.acceptInvitation", (ctx) => acceptInvitation(deps, ctx, ctx.params)),

@@ -21,6 +21,7 @@ import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { type PushProvider, pushProviders } from "../../providers/push/index.ts";
 import { type AgentDeps, createAgent, listAgents, updateAgent } from "./actions/agents.ts";
 import { addDevice, listDevices, removeDevice } from "./actions/devices.ts";
+import { exportNotifications } from "./actions/exports.ts";
 import { getPreferences, type PreferencesDeps, setPreferences } from "./actions/preferences.ts";
 import { createTemplate, listTemplates, type TemplateDeps, updateTemplate } from "./actions/templates.ts";
 import type { MailDesign } from "./domain/templates/mail.ts";
@@ -150,6 +151,10 @@ export function notificationsService(options: NotificationsDeps): ServiceSchema 
 
       preferences: implement("notifications.preferences", (ctx) => getPreferences(deps, ctx)),
       setPreferences: implement("notifications.setPreferences", (ctx) => setPreferences(deps, ctx)),
+      // For Identity: not available through the gateway.
+      exportPage: implement("notifications.exportPage", (ctx) => exportNotifications(deps, ctx), {
+        visibility: "public",
+      }),
       list: implement("notifications.list", async (ctx) => listHistory(deps, callerOf(ctx).id, ctx.params)),
 
       agents: implement("notifications.agents", (ctx) => listAgents(deps, ctx)),

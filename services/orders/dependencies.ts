@@ -5,6 +5,7 @@ import type { LiveData, LiveEvent } from "../../contracts/live.ts";
 import type { Caller } from "../../contracts/meta.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { DeliveryTokens } from "../../lib/delivery-tokens.ts";
+import type { EncryptionKeys } from "../../lib/encryption.ts";
 import type { KeyedLimit } from "../../lib/keyed-limit.ts";
 import type { Db, Transaction } from "../../lib/sql/database.ts";
 import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
@@ -43,6 +44,8 @@ export interface OrdersDependencies {
   brokerReady(): Promise<boolean>;
   /** Makes the worker process due refunds now instead of at its next interval. */
   wakeRefunds(): void;
+  /** Decrypt the tickets of exports. */
+  encryptionKeys: EncryptionKeys;
   /** The base URL of the gateway for the banks. */
   publicUrl: string;
 }

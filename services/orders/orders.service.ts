@@ -25,6 +25,7 @@ import * as couriers from "./actions/couriers.ts";
 import * as deliveries from "./actions/deliveries.ts";
 import { diagnose } from "./actions/diagnosis.ts";
 import { listDisputes } from "./actions/disputes.ts";
+import { exportOrders } from "./actions/exports.ts";
 import { applyPartnerCallback } from "./actions/partner-callback.ts";
 import { receivePayment } from "./actions/payment-callback.ts";
 import * as queries from "./actions/queries.ts";
@@ -109,6 +110,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     supportRefundMaxMinor: config.SUPPORT_REFUND_MAX_MINOR,
     deliveredVisibleMs: config.DELIVERED_VISIBLE_MINUTES * MINUTE_MS,
     partnerVisibleMs: config.PARTNER_SEES_CUSTOMER_HOURS * 60 * MINUTE_MS,
+    encryptionKeys: { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS },
     publicUrl: config.PUBLIC_URL,
     brokerReady: () => messageBus.ready().catch(() => false),
     wakeRefunds: () => refunds.wake(),
@@ -233,6 +235,9 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       state: implement("orders.state", ({ params }) => queries.stateOf(deps, params.orderId), {
         visibility: "public",
       }),
+
+      // For Identity: not available through the gateway.
+      exportPage: implement("orders.exportPage", (ctx) => exportOrders(deps, ctx), { visibility: "public" }),
 
       get: implement("orders.get", (ctx) => queries.getOrder(reads, ctx)),
       list: implement("orders.list", (ctx) => queries.listOwnOrders(deps, ctx)),

@@ -29,7 +29,7 @@ const says: Record<User, RegExp> = {
 /** The services that the code of each service calls over the transporter. */
 const asks: Record<User, readonly User[]> = {
   gateway: users.filter((user) => user !== "deploy"),
-  identity: ["identity", "media", "orders"],
+  identity: ["identity", "media", "orders", "notifications"],
   media: ["identity"],
   orders: ["identity", "media", "partners"],
   partners: ["identity", "orders"],

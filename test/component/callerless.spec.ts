@@ -50,7 +50,9 @@ const OPEN: Record<string, string> = {
 };
 const BETWEEN_SERVICES = [
   "identity.grpcClientKeys",
+  "notifications.exportPage",
   "orders.applyPartnerCallback",
+  "orders.exportPage",
   "orders.openOf",
   "orders.state",
   "partners.release",

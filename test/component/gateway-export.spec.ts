@@ -3,8 +3,10 @@ import { get, type IncomingMessage } from "node:http";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { exampleOf } from "../../contracts/documentation.ts";
 import { fail } from "../../contracts/errors.ts";
+import { type ExportedData, type ExportPage, exportFile } from "../../contracts/exports.ts";
 import { order } from "../../contracts/orders.ts";
 import { newId } from "../../lib/ids.ts";
+import { jsonOfPages } from "../../services/api/answers/export-file.ts";
 import { field, orderExports } from "../../services/api/answers/orders-csv.ts";
 import { eventually } from "../support/eventually.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
@@ -59,7 +61,8 @@ describe("the exports of a gateway", () => {
   it("are four at once, one for each user; a further one is refused", async () => {
     const { send } = orderExports();
     const readPage = () => new Promise<never>(() => undefined);
-    const begin = (userId: string) => send(userId, readPage, {} as never, {} as never, {});
+    const begin = (userId: string) =>
+      send(userId, readPage, {} as never, { headersSent: false } as never, {});
     for (const userId of ["a", "b", "c", "d"]) void begin(userId).catch(() => undefined);
     await expect(begin("a")).rejects.toMatchObject({
       type: "TOO_MANY_REQUESTS",
@@ -156,5 +159,54 @@ describe("GET /orders.csv", () => {
     response.resume();
     await once(response, "end");
     expect((await request(id)).statusCode).toBe(200);
+  });
+});
+
+describe("GET /me/export/file", () => {
+  it("writes all pages as one JSON document, a list of which continues in the next page", async () => {
+    const { profile, orders } = exampleOf(exportFile) as ExportedData;
+    const [first] = orders;
+    const ids = [newId(), newId(), newId()];
+    const order = (id: string | undefined) => ({ ...first, id }) as ExportedData["orders"][number];
+    const pages: ExportPage[] = [
+      { profile, audit: [] },
+      { addresses: [], orders: [order(ids[0]), order(ids[1])] },
+      { orders: [] },
+      { orders: [order(ids[2])] },
+      { deliveries: [], notifications: [] },
+    ];
+    gateway.on("identity.exportPage", ({ params }) => {
+      const { number } = params as { number: number };
+      return { page: pages[number - 1], isLast: number === pages.length };
+    });
+    const headers = { Authorization: `Bearer ${await gateway.identity.token({ role: "customer" })}` };
+    const response = await fetch(`${gateway.url}/api/v1/me/export/file`, { headers });
+    expect(response.headers.get("content-disposition")).toContain("export.json");
+    const file = (await response.json()) as Record<string, { id: string }[]>;
+    expect(Object.keys(file)).toEqual([
+      "profile",
+      "audit",
+      "addresses",
+      "orders",
+      "deliveries",
+      "notifications",
+    ]);
+    expect(file.orders?.map(({ id }) => id)).toEqual(ids);
+    expect(file).toMatchObject({ profile: { first_name: profile.firstName }, audit: [], notifications: [] });
+  });
+
+  it("without a page, is an empty JSON object", () => {
+    const text = jsonOfPages();
+    expect(text.next({}) + text.end()).toBe("{}");
+  });
+
+  it("whose next page cannot be read, breaks the connection", async () => {
+    gateway.on("identity.exportPage", ({ params }) => {
+      if ((params as { number: number }).number > 1) throw fail("NOT_FOUND");
+      return { page: {}, isLast: false };
+    });
+    const headers = { Authorization: `Bearer ${await gateway.identity.token({ role: "customer" })}` };
+    const read = async () => (await fetch(`${gateway.url}/api/v1/me/export/file`, { headers })).text();
+    await expect(read()).rejects.toThrow();
   });
 });

@@ -3,6 +3,7 @@ import { Context } from "moleculer";
 import { type ActionName, actions } from "../../contracts/actions.ts";
 import { exampleOf } from "../../contracts/documentation.ts";
 import { type ErrorType, fail } from "../../contracts/errors.ts";
+import { exportFile } from "../../contracts/exports.ts";
 import { type Ctx, type Role, roles } from "../../contracts/meta.ts";
 import { queueOwners } from "../../contracts/operations.ts";
 import { isoTime } from "../../lib/clock.ts";
@@ -105,6 +106,7 @@ const behindOwnActions: Record<string, ActionName> = {
   "api.orderEvents": "orders.history",
   "api.user": "identity.user",
   "api.ordersCsv": "orders.list",
+  "api.exportFile": "identity.exportPage",
 };
 
 /** Has whatever stands behind the operation fail. */
@@ -126,6 +128,12 @@ async function ready(endpoint: Endpoint): Promise<Change> {
       contentType: "image/webp",
       etag: "1",
       base64: "",
+    }));
+  }
+  if (endpoint.route.content === "file") {
+    gateway.on("identity.exportPage", () => ({
+      page: { ...(exampleOf(exportFile) as object) },
+      isLast: true,
     }));
   }
   if (endpoint.route.content === "csv") gateway.on("orders.list", () => ({ items: [] }));

@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
+import { insertExport, storePage } from "../../services/identity/store/exports.repository.ts";
+import { FIRST_STEP } from "../../services/identity/use-cases/export-steps.ts";
 import { eventually } from "../support/eventually.ts";
 import { type IdentityBench, newAddress, otherCode, PASSWORD, startIdentity } from "../support/identity.ts";
+import { openPool } from "../support/postgres.ts";
 
 let bench: IdentityBench;
 beforeAll(async () => {
@@ -300,9 +303,9 @@ describe("erasure", () => {
 
   it("identity.exportData contains the profile, the sessions and the user's actions", async () => {
     const { userId, meta } = await bench.customer({ phone: "+41791234567" });
-    const exported = await bench.ask("identity.exportData", {}, meta);
-    expect(exported).toMatchObject({ profile: { id: userId, phone: "+41791234567" }, audit: [] });
-    expect(exported.sessions).toEqual([expect.objectContaining({ current: true })]);
+    const data = await bench.ask("identity.exportData", {}, meta);
+    expect(data).toMatchObject({ profile: { id: userId, phone: "+41791234567" }, audit: [], orders: [] });
+    expect(data.sessions).toEqual([expect.objectContaining({ current: true })]);
     await bench.ask(
       "identity.changePassword",
       { currentPassword: PASSWORD, newPassword: "Nebelhorn-91-x" },
@@ -310,11 +313,124 @@ describe("erasure", () => {
     );
     const again = await bench.ask("identity.exportData", {}, meta);
     expect(again.audit).toEqual([expect.objectContaining({ action: "password.changed", actorId: userId })]);
-    await bench.sql(
-      `INSERT INTO audit_entries (id, action, subject)
-       SELECT gen_random_uuid(), 'a', $1 FROM generate_series(1, 1000)`,
-      [userId],
-    );
-    expect((await bench.ask("identity.exportData", {}, meta)).audit).toHaveLength(1_000);
+  });
+
+  describe("identity.exportData of a user with much data", () => {
+    const ACTS = 1_000;
+    /** A customer with more acts than a request reads. */
+    async function withMuchData() {
+      const one = await bench.customer();
+      await bench.sql(
+        `INSERT INTO audit_entries (id, action, subject)
+         SELECT gen_random_uuid(), 'a', $1 FROM generate_series(1, ${ACTS})`,
+        [one.userId],
+      );
+      return one;
+    }
+    const ready = (meta: { token: string }) =>
+      eventually(async () => {
+        const status = await bench.ask("identity.exportStatus", {}, meta);
+        expect(status.state).toBe("ready");
+        return status;
+      });
+    async function pagesOf(meta: { token: string }) {
+      const pages = [];
+      for (let number = 1; ; number++) {
+        const { page, isLast } = await bench.ask("identity.exportPage", { number }, meta);
+        pages.push(page);
+        if (isLast) return pages;
+      }
+    }
+
+    it("is made in the background, page by page, once for repeated requests, and only its user reads it", async () => {
+      const { userId, meta } = await withMuchData();
+      const [first, second] = await Promise.all([1, 2].map(() => bench.ask("identity.exportData", {}, meta)));
+      expect(first?.audit).toHaveLength(800);
+      expect(first?.file?.requestedAt).toBe(second?.file?.requestedAt);
+      const status = await ready(meta);
+      expect(status.url).toMatch(/\/api\/v1\/me\/export\/file$/);
+      expect(Date.parse(status.expiresAt) - Date.parse(status.requestedAt)).toBe(86_400_000);
+      const pages = await pagesOf(meta);
+      expect(pages[0]?.profile?.id).toBe(userId);
+      const acts = pages.flatMap(({ audit = [] }) => audit.map(({ id }) => id));
+      expect([acts.length, new Set(acts).size]).toEqual([ACTS, ACTS]);
+      expect((await bench.ask("identity.exportData", {}, meta)).file).toEqual(status);
+      const other = await bench.customer();
+      for (const name of ["identity.exportStatus", "identity.exportPage"] as const) {
+        const params = name === "identity.exportPage" ? { number: 1 } : {};
+        const read = bench.ask(name, params as never, other.meta);
+        await expect(read).rejects.toMatchObject({ type: "NOT_FOUND" });
+      }
+    });
+
+    it("is also made for a user with few data, by identity.beginExport, once for a key", async () => {
+      const { meta, userId } = await bench.customer();
+      const idempotency = { key: newId(), bodyHash: "e".repeat(64) };
+      const begin = () => bench.ask("identity.beginExport", {}, { ...meta, idempotency });
+      const [first, second] = [await begin(), await begin()];
+      expect(second).toEqual(first);
+      await ready(meta);
+      expect((await pagesOf(meta))[0]?.profile?.id).toBe(userId);
+    });
+
+    it("goes on where a crashed process has stopped, after its lease", async () => {
+      const { userId, meta } = await withMuchData();
+      bench.stand.exportOrders = async () => {
+        throw new Error("Orders is away");
+      };
+      await bench.ask("identity.exportData", {}, meta);
+      const step = async () =>
+        (
+          await bench.sql<{ next_step: string; pages: number }>(
+            "SELECT next_step, pages FROM exports WHERE user_id = $1",
+            [userId],
+          )
+        )[0];
+      await eventually(async () => expect(await step()).toEqual({ next_step: "orders", pages: 6 }));
+      // As a process leaves it that ends during the next page.
+      bench.stand.exportOrders = async () => ({ page: { addresses: [], orders: [] } });
+      await bench.sql("UPDATE exports SET lease_id = gen_random_uuid(), due_at = now() WHERE user_id = $1", [
+        userId,
+      ]);
+      await ready(meta);
+      const pages = await pagesOf(meta);
+      expect(pages).toHaveLength(8);
+      const acts = pages.flatMap(({ audit = [] }) => audit.map(({ id }) => id));
+      expect([acts.length, new Set(acts).size]).toEqual([ACTS, ACTS]);
+    });
+
+    it("is not made by a process that has lost its lease", async () => {
+      const { userId } = await withMuchData();
+      const db = openPool(bench.database, 1);
+      const one = { id: newId(), userId, ticket: "t", firstStep: FIRST_STEP, lifeSeconds: 60 };
+      await insertExport(db, one);
+      await bench.sql(
+        "UPDATE exports SET lease_id = gen_random_uuid(), due_at = now() + interval '1 day' WHERE id = $1",
+        [one.id],
+      );
+      const page = { page: {}, nextStep: "orders", leaseMs: 1 };
+      expect(await storePage(db, { id: one.id, leaseId: newId() }, page)).toBe(false);
+      expect(await bench.sql("SELECT FROM export_pages WHERE export_id = $1", [one.id])).toEqual([]);
+      await db.close();
+    });
+
+    it("is deleted a day later, and with the account", async () => {
+      const [one, other] = [await withMuchData(), await withMuchData()];
+      for (const { meta } of [one, other]) {
+        await bench.ask("identity.exportData", {}, meta);
+        await ready(meta);
+      }
+      await bench.sql("UPDATE exports SET expires_at = now() WHERE user_id = $1", [one.userId]);
+      const expired = bench.ask("identity.exportPage", { number: 1 }, one.meta);
+      await expect(expired).rejects.toMatchObject({ type: "NOT_FOUND" });
+      await bench.ask("identity.deleteAccount", { password: PASSWORD }, other.meta);
+      const left = async () =>
+        await bench.sql("SELECT user_id FROM exports WHERE user_id = ANY($1)", [[one.userId, other.userId]]);
+      expect(await left()).toEqual([{ user_id: one.userId }]);
+      await bench.sweep(async () => expect(await left()).toEqual([]));
+      expect((await bench.ask("identity.exportData", {}, one.meta)).file).toMatchObject({
+        state: "pending",
+      });
+    });
   });
 });

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { message } from "../../contracts/messages.ts";
+import { exportTicket } from "../../lib/export-ticket.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
-import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
+import { type OrdersHarness, ordersSettings, startOrders } from "../support/orders-service.ts";
 import type { TestClaims } from "../support/tokens.ts";
 
 let shop: OrdersHarness;
@@ -140,5 +141,73 @@ describe("the customer's data in a deliverer's view", () => {
     expect(later).toHaveLength(2);
     expect(JSON.stringify(later)).not.toMatch(/Ada|Ring twice|\+4179|Kirchgasse/);
     expect(await shop.get(order)).toMatchObject({ customer: { name: "Ada Byron" } });
+  });
+});
+
+describe("orders.exportPage", () => {
+  const keys = { secret: ordersSettings("").SEAL_SECRET };
+  const ticketOf = (userId: string, lifeMs = 60_000) => exportTicket(userId, Date.now() + lifeMs, keys);
+  async function exportOf(userId: string) {
+    const pages = [];
+    for (let cursor: string | undefined; ; ) {
+      const { page, nextCursor } = await shop.bare("orders.exportPage", {
+        ticket: ticketOf(userId),
+        ...(cursor && { cursor }),
+      });
+      pages.push(page);
+      if (!nextCursor) return pages;
+      cursor = nextCursor;
+    }
+  }
+
+  it("has the customer's orders with payments and addresses, and of a courier the deliveries without their customers", async () => {
+    const { orderId, customer, deliverer } = await shop.placed("delivering");
+    await shop.as(deliverer, "orders.setDuty", { onDuty: true, vehicle: "bicycle" });
+    await shop.as(deliverer, "orders.reportPosition", { position: { latitude: 46.9, longitude: 7.4 } });
+    const [own, none] = await exportOf(customer.id as string);
+    expect(own).toMatchObject({
+      addresses: [{ address: { line1: "Kirchgasse 3" } }],
+      orders: [
+        {
+          ...{ id: orderId, customer: { name: "Ada Byron" }, refunds: [] },
+          payments: [{ outcome: "accepted", amount: { amountMinor: 2950, currency: "EUR" } }],
+        },
+      ],
+    });
+    expect(own).not.toHaveProperty("duty");
+    expect(none).toEqual({ deliveries: [] });
+    const pages = await exportOf(deliverer.id as string);
+    expect(pages).toMatchObject([
+      { duty: { id: deliverer.id, onDuty: true, vehicle: "bicycle" }, orders: [] },
+      { deliveries: [{ orderId, status: "delivering", position: { latitude: 46.9, longitude: 7.4 } }] },
+    ]);
+    expect(JSON.stringify(pages)).not.toContain("Ada");
+  });
+
+  it("continues after fifty orders, and leaves none out", async () => {
+    const customerId = newId();
+    const placed = await shop.placed("pending");
+    await shop.sql(
+      `INSERT INTO orders SELECT (jsonb_populate_record(o, jsonb_build_object('id', gen_random_uuid(), 'number', NULL,
+         'customer_id', $2::text, 'created_at', now() - n * interval '1 minute'))).*
+       FROM orders o, generate_series(1, 120) n WHERE o.id = $1`,
+      [placed.orderId, customerId],
+    );
+    const pages = await exportOf(customerId);
+    expect(pages.map(({ orders = [] }) => orders.length)).toEqual([50, 50, 20, 0]);
+    expect(new Set(pages.flatMap(({ orders = [] }) => orders.map(({ id }) => id))).size).toBe(120);
+  });
+
+  it.each([
+    [
+      "of another key",
+      () => exportTicket(newId(), Date.now() + 1_000, { secret: "another-secret-0123456789abcdef01234" }),
+    ],
+    ["that has expired", () => ticketOf(newId(), -1)],
+    ["that is none", () => "ticket"],
+  ])("with a ticket %s, is refused", async (_, ticket) => {
+    await expect(shop.bare("orders.exportPage", { ticket: ticket() })).rejects.toMatchObject({
+      type: "UNAUTHENTICATED",
+    });
   });
 });

@@ -22,7 +22,12 @@ const PROTO_DIR = resolve(import.meta.dirname, "../../proto");
 const FIXTURES = resolve(import.meta.dirname, "../fixtures/proto");
 
 /** Called by the transporter: no client outside has any business with it. */
-const WITHOUT_A_METHOD = ["orders.applyPartnerCallback", "orders.state", "orders.openOf"];
+const WITHOUT_A_METHOD = [
+  "orders.applyPartnerCallback",
+  "orders.state",
+  "orders.openOf",
+  "orders.exportPage",
+];
 
 describe("the proto files", () => {
   it("have the same fields as the contracts", () => {

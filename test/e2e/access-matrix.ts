@@ -28,6 +28,9 @@ const SIGNED_IN: readonly Sender[] = [
  */
 const NOT_THERE: Record<string, readonly Sender[]> = {
   "GET /me/avatar": SIGNED_IN,
+  // The data of these users is no file: it is answered at once.
+  "GET /me/export/status": SIGNED_IN,
+  "GET /me/export/file": SIGNED_IN,
   "POST /me/devices": SIGNED_IN,
   "GET /orders/{order_id}/proof": SIGNED_IN,
   "DELETE /partners/{partner_id}/products/{product_id}": ["partner_admin", "admin"],
@@ -46,6 +49,8 @@ const ASKS_AGAIN = ["DELETE /me", "PUT /me/password", "PATCH /me"];
 const STOPPED_BY_STATE = [409, 415, 422];
 /** Operations that transfer or delete a resource, or end the sender's access, in the order in which they run. */
 export const GIVING_AWAY = [
+  // Afterwards there is a file, at some time.
+  "POST /me/export",
   "POST /orders/{order_id}/fail",
   "POST /orders/{order_id}/release",
   "POST /orders/{order_id}/reassign",

@@ -260,6 +260,14 @@ describe("scenario 1, register", () => {
     const me = await customer(api);
     const { profile } = await api.ok<{ profile: Profile }>("GET /me/export", me);
     expect(profile).toMatchObject({ id: me.id, email: me.email });
+    const begun = await api.request<{ state: string }>("POST /me/export", { ...me, key: newId() });
+    expect(begun.status).toBe(202);
+    await eventually(async () =>
+      expect(await api.ok("GET /me/export/status", me)).toMatchObject({ state: "ready" }),
+    );
+    const file = await api.ok<{ notifications: unknown[] }>("GET /me/export/file", me);
+    expect(file).toMatchObject({ profile: { id: me.id }, orders: [] });
+    expect(file.notifications).toEqual([expect.objectContaining({ event: "confirm-email" })]);
     expect(await api.refused("DELETE /me", { ...me, body: { password: "not my password" } })).toMatchObject({
       status: 401,
     });

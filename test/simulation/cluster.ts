@@ -146,6 +146,7 @@ export class Cluster {
       deliveredVisibleMs: 3_600_000,
       partnerVisibleMs: 86_400_000,
       brokerReady: async () => true,
+      encryptionKeys: { secret: "seal-secret-of-the-simulation-0123456" },
       wakeRefunds: () => refunds.wake(),
       publicUrl: "https://waybill.example",
     };

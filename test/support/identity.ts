@@ -118,10 +118,24 @@ export async function startIdentity({
       openOf: implement("orders.openOf", async (ctx) => ({
         orderIds: openOrders.get(callerOf(ctx).id) ?? [],
       })),
+      exportPage: implement("orders.exportPage", async ({ params }) => stand.exportOrders(params)),
     },
   };
+  const notifications: ServiceSchema = {
+    name: "notifications",
+    actions: {
+      exportPage: implement("notifications.exportPage", async () => ({ page: { notifications: [] } })),
+    },
+  };
+  /** Answers for Orders. */
+  const stand: { exportOrders(params: Params<"orders.exportPage">): Promise<Result<"orders.exportPage">> } = {
+    exportOrders: async () => ({ page: { addresses: [], orders: [] } }),
+  };
   // Of two services with one name on a node, the actions of the second would not be found.
-  const others = services.filter(({ name }) => name !== orders.name);
+  const hasNotifications = services.some(({ name }) => name === notifications.name);
+  const others = services
+    .filter(({ name }) => name !== orders.name)
+    .concat(hasNotifications ? [] : [notifications]);
   const given = services.filter(({ name }) => name === orders.name);
   for (const service of [{ ...orders, mixins: given }, ...others]) inside.createService(service);
   await Promise.all([inside.start(), edge.start()]);
@@ -199,6 +213,7 @@ export async function startIdentity({
     database,
     /** The orders that Orders says a customer has open. */
     openOrders,
+    stand,
     seen,
     ask,
     said,

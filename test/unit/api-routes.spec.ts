@@ -18,6 +18,8 @@ const inside: ActionName[] = [
   "orders.applyPartnerCallback",
   "orders.state",
   "orders.openOf",
+  "orders.exportPage",
+  "notifications.exportPage",
   "partners.release",
   "partners.reserve",
   // For gRPC clients only.
@@ -51,6 +53,7 @@ const inside: ActionName[] = [
   "identity.dropDeadLetter",
   "identity.dropDeadLetters",
   "identity.replayDeadLetters",
+  "identity.exportPage",
   "identity.user",
   "identity.userSessions",
   "identity.grpcClients",

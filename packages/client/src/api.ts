@@ -266,23 +266,50 @@ export interface paths {
     patch?: never;
   };
   "/me/export": {
-    /** Everything that is stored about me */
+    /** Everything that is stored about me. Profile, sessions, acts in the audit log, orders with payments and refunds, addresses, devices, preferences and
+notifications; for couriers also duty, deliveries and positions. Pictures are links. For a user with much data the
+lists hold their beginnings, and the whole becomes a file in the background: `file` has its state. */
     get: {
       parameters: { path?: never; query?: never; header?: never };
       requestBody?: never;
       responses: {
-        200: {
-          content: {
-            "application/json": {
-              profile: Schemas["Profile"];
-              sessions: Schemas["Session"][];
-              audit: Schemas["AuditEntry"][];
-            };
-          };
-        };
+        200: { content: { "application/json": Schemas["ExportedData"] } };
         304: { content?: never };
         default: Refusal;
       };
+    };
+    put?: never;
+    /** Begin a file with everything that is stored about me. It is made in the background. While there is a file, or one is made, a repeat begins no other one. */
+    post: {
+      parameters: { path?: never; query?: never; header?: { "Idempotency-Key"?: string } };
+      requestBody?: never;
+      responses: { 202: { content: { "application/json": Schemas["ExportStatus"] } }; default: Refusal };
+    };
+    delete?: never;
+    patch?: never;
+  };
+  "/me/export/status": {
+    /** The state of my export. Of the file that is made or has been made. `url` is where it is, when it is `ready`. */
+    get: {
+      parameters: { path?: never; query?: never; header?: never };
+      requestBody?: never;
+      responses: {
+        200: { content: { "application/json": Schemas["ExportStatus"] } };
+        304: { content?: never };
+        default: Refusal;
+      };
+    };
+    put?: never;
+    post?: never;
+    delete?: never;
+    patch?: never;
+  };
+  "/me/export/file": {
+    /** The file of my export. JSON with the fields of `GET /me/export`. It is deleted a day after the export was requested. A connection that breaks means that the file is incomplete. */
+    get: {
+      parameters: { path?: never; query?: never; header?: never };
+      requestBody?: never;
+      responses: { 200: { content: { "application/json": Schemas["ExportFile"] } }; default: Refusal };
     };
     put?: never;
     post?: never;
@@ -2436,6 +2463,253 @@ export interface components {
       withdrawn: boolean;
       reported_at: string;
     };
+    ExportedData: {
+      profile: Schemas["Profile"];
+      avatar_url?: string;
+      sessions: Schemas["Session"][];
+      audit: Schemas["AuditEntry"][];
+      duty?: Schemas["Courier"];
+      addresses: { address: Schemas["Address"]; first_used_at: string; last_used_at: string }[];
+      orders: {
+        id: string;
+        number?: string;
+        status:
+          | "pending"
+          | "paid"
+          | "preparing"
+          | "ready"
+          | "delivering"
+          | "delivered"
+          | "failed"
+          | "cancelled"
+          | "expired";
+        payment_status:
+          | "unpaid"
+          | "partially_paid"
+          | "paid"
+          | "refund_pending"
+          | "partially_refunded"
+          | "refunded"
+          | "refund_failed";
+        version: number;
+        customer: Schemas["OrderCustomer"];
+        partner: Schemas["OrderPartner"];
+        deliverer_id?: string;
+        lines: Schemas["OrderLine"][];
+        fee: Schemas["Money"];
+        total: Schemas["Money"];
+        paid: Schemas["Money"];
+        refunded: Schemas["Money"];
+        address: Schemas["Address"];
+        note?: string;
+        bank_id: string;
+        checkout_url?: string;
+        deadline_at?: string;
+        ready_at?: string;
+        reason?: string;
+        rejection?: Schemas["Rejection"];
+        proof_photo_id?: string;
+        pin?: string;
+        tracking_token?: string;
+        picked_up_at?: string;
+        pickup_code?: string;
+        closed_at?: string;
+        created_at: string;
+        updated_at: string;
+        stuck_because?: string;
+        stuck_cause?:
+          | "dead_letter"
+          | "webhook_dead"
+          | "webhook_failing"
+          | "webhook_disabled"
+          | "broker_away"
+          | "message_unsent"
+          | "document_store_away"
+          | "message_unhandled"
+          | "refund_failed"
+          | "refund_failing"
+          | "deadline_failing"
+          | "bank_silent"
+          | "checkout_missing"
+          | "payment_unreadable"
+          | "partially_paid"
+          | "no_callback"
+          | "not_paid"
+          | "partner_not_notified"
+          | "partner_silent"
+          | "preparing"
+          | "offered"
+          | "no_courier_on_duty"
+          | "not_assigned"
+          | "courier_silent"
+          | "delivering"
+          | "undeliverable"
+          | "ended";
+        stuck_since?: string;
+        payments: {
+          payment_id: string;
+          outcome: "accepted" | "underpaid" | "overpaid" | "late" | "unmatched";
+          amount: Schemas["Money"];
+          at: string;
+        }[];
+        refunds: {
+          id: string;
+          amount: Schemas["Money"];
+          state: "pending" | "sent" | "unknown" | "completed" | "failed";
+          reason: string;
+          at: string;
+        }[];
+        photo_url?: string;
+      }[];
+      deliveries: {
+        order_id: string;
+        number?: string;
+        status:
+          | "pending"
+          | "paid"
+          | "preparing"
+          | "ready"
+          | "delivering"
+          | "delivered"
+          | "failed"
+          | "cancelled"
+          | "expired";
+        partner_title: string;
+        picked_up_at?: string;
+        closed_at?: string;
+        position?: { latitude: number; longitude: number; at: string };
+      }[];
+      devices: Schemas["Device"][];
+      preferences?: Schemas["NotificationPreferences"];
+      notifications: Schemas["Notification"][];
+      file?: Schemas["ExportStatus"];
+    };
+    ExportFile: {
+      profile: Schemas["Profile"];
+      avatar_url?: string;
+      sessions: Schemas["Session"][];
+      audit: Schemas["AuditEntry"][];
+      duty?: Schemas["Courier"];
+      addresses: { address: Schemas["Address"]; first_used_at: string; last_used_at: string }[];
+      orders: {
+        id: string;
+        number?: string;
+        status:
+          | "pending"
+          | "paid"
+          | "preparing"
+          | "ready"
+          | "delivering"
+          | "delivered"
+          | "failed"
+          | "cancelled"
+          | "expired";
+        payment_status:
+          | "unpaid"
+          | "partially_paid"
+          | "paid"
+          | "refund_pending"
+          | "partially_refunded"
+          | "refunded"
+          | "refund_failed";
+        version: number;
+        customer: Schemas["OrderCustomer"];
+        partner: Schemas["OrderPartner"];
+        deliverer_id?: string;
+        lines: Schemas["OrderLine"][];
+        fee: Schemas["Money"];
+        total: Schemas["Money"];
+        paid: Schemas["Money"];
+        refunded: Schemas["Money"];
+        address: Schemas["Address"];
+        note?: string;
+        bank_id: string;
+        checkout_url?: string;
+        deadline_at?: string;
+        ready_at?: string;
+        reason?: string;
+        rejection?: Schemas["Rejection"];
+        proof_photo_id?: string;
+        pin?: string;
+        tracking_token?: string;
+        picked_up_at?: string;
+        pickup_code?: string;
+        closed_at?: string;
+        created_at: string;
+        updated_at: string;
+        stuck_because?: string;
+        stuck_cause?:
+          | "dead_letter"
+          | "webhook_dead"
+          | "webhook_failing"
+          | "webhook_disabled"
+          | "broker_away"
+          | "message_unsent"
+          | "document_store_away"
+          | "message_unhandled"
+          | "refund_failed"
+          | "refund_failing"
+          | "deadline_failing"
+          | "bank_silent"
+          | "checkout_missing"
+          | "payment_unreadable"
+          | "partially_paid"
+          | "no_callback"
+          | "not_paid"
+          | "partner_not_notified"
+          | "partner_silent"
+          | "preparing"
+          | "offered"
+          | "no_courier_on_duty"
+          | "not_assigned"
+          | "courier_silent"
+          | "delivering"
+          | "undeliverable"
+          | "ended";
+        stuck_since?: string;
+        payments: {
+          payment_id: string;
+          outcome: "accepted" | "underpaid" | "overpaid" | "late" | "unmatched";
+          amount: Schemas["Money"];
+          at: string;
+        }[];
+        refunds: {
+          id: string;
+          amount: Schemas["Money"];
+          state: "pending" | "sent" | "unknown" | "completed" | "failed";
+          reason: string;
+          at: string;
+        }[];
+        photo_url?: string;
+      }[];
+      deliveries: {
+        order_id: string;
+        number?: string;
+        status:
+          | "pending"
+          | "paid"
+          | "preparing"
+          | "ready"
+          | "delivering"
+          | "delivered"
+          | "failed"
+          | "cancelled"
+          | "expired";
+        partner_title: string;
+        picked_up_at?: string;
+        closed_at?: string;
+        position?: { latitude: number; longitude: number; at: string };
+      }[];
+      devices: Schemas["Device"][];
+      preferences?: Schemas["NotificationPreferences"];
+      notifications: Schemas["Notification"][];
+    };
+    ExportStatus: {
+      state: "pending" | "ready" | "failed";
+      requested_at: string;
+      expires_at: string;
+      url?: string;
+    };
     GivenAddress: {
       line1: string;
       line2?: string | null;
@@ -3040,6 +3314,7 @@ export interface components {
 /** Operations (POST) that do not happen twice when they are repeated with their key. */
 export const keyed: readonly string[] = [
   "/me/email/confirm",
+  "/me/export",
   "/invitations",
   "/invitations/{invitation_id}/resend",
   "/partners",

@@ -67,6 +67,8 @@ export const gatewayActions = {
   ),
   /** Answers with the rows of all pages of `orders.list`, as CSV. */
   "api.ordersCsv": action(exportParams, nothing, { idempotent: true }),
+  /** Answers with all pages of the caller's export, as one JSON document. */
+  "api.exportFile": action(object({}), nothing, { idempotent: true }),
   /** Answers with a stream of events. No schema describes it; the description of its route does. */
   "api.orderEvents": action(object({ orderId: uuid }), nothing, { idempotent: true }),
 } as const;
@@ -75,7 +77,10 @@ export const gatewayActions = {
 export type OwnAction = (ctx: Ctx<never>) => Promise<unknown>;
 /** By name. Streams and exports are answered by the pipeline itself. */
 export type OwnActions = Readonly<
-  Record<Exclude<keyof typeof gatewayActions, "api.ordersCsv" | "api.orderEvents">, OwnAction>
+  Record<
+    Exclude<keyof typeof gatewayActions, "api.ordersCsv" | "api.exportFile" | "api.orderEvents">,
+    OwnAction
+  >
 >;
 
 /** Every action that a route can name. */

@@ -28,7 +28,8 @@ export function sendResult(
   }
   const value = endpoint.encode(result) as Record<string, unknown>;
   const headers = { ...limits, ...locationOf(route.location, value) };
-  if (route.success === 204 || route.success === 202) {
+  const isEmpty = Object.keys(value).length === 0;
+  if (route.success === 204 || (route.success === 202 && isEmpty)) {
     send(res, route.success, headers);
     return;
   }

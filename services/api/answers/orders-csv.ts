@@ -1,12 +1,9 @@
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { fail, invalidField } from "../../../contracts/errors.ts";
+import { invalidField } from "../../../contracts/errors.ts";
 import type { OrderView } from "../../../contracts/orders.ts";
 import { requestContextOf } from "../edge/request-head.ts";
-
-/** Exports that one gateway streams at once; a user has one. */
-const EXPORTS_MAX = 4;
-const RETRY_AFTER_SECONDS = 10;
+import { type ExportGate, exportGate } from "./export-gate.ts";
 
 /** Rows of one page, all that an export holds in memory. */
 export const EXPORT_PAGE = 100;
@@ -60,17 +57,11 @@ export interface OrderExports {
   ): Promise<void>;
 }
 
-export function orderExports(): OrderExports {
-  const running = new Set<string>();
+/** @param gate limits the exports of the gateway */
+export function orderExports(gate: ExportGate = exportGate()): OrderExports {
   return {
-    async send(userId, readPage, req, res, headers) {
-      if (running.has(userId))
-        throw fail("TOO_MANY_REQUESTS", "An export of yours is running.", {
-          retryAfterSeconds: RETRY_AFTER_SECONDS,
-        });
-      if (running.size >= EXPORTS_MAX) throw fail("OVERLOADED");
-      running.add(userId);
-      try {
+    send: (userId, readPage, req, res, headers) =>
+      gate.run(userId, res, async () => {
         const first = await readPage(undefined);
         if (res.destroyed) return;
         res.writeHead(200, {
@@ -81,14 +72,7 @@ export function orderExports(): OrderExports {
         });
         if (requestContextOf(req).isHead) res.end();
         else await writePages(first, readPage, res);
-      } catch (error) {
-        // After the status only the end of the connection can show that rows are missing.
-        if (!res.headersSent) throw error;
-        res.destroy();
-      } finally {
-        running.delete(userId);
-      }
-    },
+      }),
   };
 }
 

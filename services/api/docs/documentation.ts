@@ -11,6 +11,7 @@ import {
 import { STANDARD_WEBHOOK_HEADERS } from "../../../contracts/banks.ts";
 import { exampleOf, exampleOptions, schemaOptions } from "../../../contracts/documentation.ts";
 import { type ErrorType, errorCatalogue } from "../../../contracts/errors.ts";
+import { exportFile } from "../../../contracts/exports.ts";
 import { IMAGE_TYPES } from "../../../contracts/media.ts";
 import type { Rule } from "../../../contracts/schema.ts";
 import { type PartnerWebhook, partnerWebhooks, partnerWebhookTexts } from "../../../contracts/webhooks.ts";
@@ -225,9 +226,14 @@ function successOf({ route, answer, statuses }: Endpoint): Answer[] {
   // The actual media type comes first, because client generators use the first one.
   if (route.content === "image") done.content = { "image/webp": undefined, "image/*": undefined };
   else if (route.content === "csv") done.content = { "text/csv": undefined };
+  else if (route.content === "file") done.content = { "application/json": wireRule(exportFile) };
   else if (route.events) done.events = wireRules(route.events);
-  else if (route.success === 200 || route.success === 201) done.content = { "application/json": answer };
+  else if (route.success !== 204 && hasFields(answer)) done.content = { "application/json": answer };
   return statuses.includes(304) ? [done, { status: 304, description: "Unchanged." }] : [done];
+}
+
+function hasFields({ props = {} }: Rule & { props?: object }): boolean {
+  return Object.keys(props).length > 0;
 }
 
 function wireRules(rules: Readonly<Record<string, Rule>>): Record<string, Rule> {

@@ -1,6 +1,7 @@
 import * as banks from "../../../contracts/banks.ts";
 import * as catalogue from "../../../contracts/catalogue.ts";
 import * as couriers from "../../../contracts/couriers.ts";
+import * as exports from "../../../contracts/exports.ts";
 import * as identity from "../../../contracts/identity.ts";
 import * as notifications from "../../../contracts/notifications.ts";
 import * as orders from "../../../contracts/orders.ts";
@@ -30,6 +31,9 @@ const named: Record<string, { readonly props: Props }> = {
   Device: notifications.device,
   Diagnosis: orders.diagnosis,
   Dispute: payments.dispute,
+  ExportFile: exports.exportFile,
+  ExportedData: exports.exportedData,
+  ExportStatus: exports.exportStatus,
   HistoryEvent: orders.historyEvent,
   Hours: partners.hours,
   Money: storedMoney,

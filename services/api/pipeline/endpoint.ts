@@ -74,7 +74,7 @@ export function endpointOf(route: Route): Endpoint {
   const idempotencyKey = route.idempotencyKey ?? (route.method === "POST" ? "accepted" : "never");
   const query = exactPart(pick(params.props, toBody ? [] : rest));
   const problems = problemsOf(route, { body, versioned, idempotencyKey, inPath });
-  const conditional = route.method === "GET" && route.content !== "events" && route.content !== "csv";
+  const conditional = route.method === "GET" && !["events", "csv", "file"].includes(route.content ?? "");
   return {
     route,
     operation: `${route.method} ${route.path}`,

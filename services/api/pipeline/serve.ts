@@ -8,6 +8,7 @@ import { failHttpSpan, nameHttpSpan } from "../../../lib/tracing/index.ts";
 import type { TokenVerifier } from "../../../mixins/caller/token-verifier.ts";
 import type { OwnAction, OwnActions, RoutableParams } from "../actions/contract.ts";
 import { encodeAnswer, sendProblem, sendRead, sendResult } from "../answers/answer.ts";
+import type { ExportFiles } from "../answers/export-file.ts";
 import { EXPORT_PAGE, type OrderExports, requireExportPeriod } from "../answers/orders-csv.ts";
 import { problemOf } from "../answers/problem.ts";
 import { cacheKeyOf, type ResponseCache } from "../answers/response-cache.ts";
@@ -32,6 +33,7 @@ export interface ServeDeps {
   streams: OrderStreams;
   responseCache: ResponseCache;
   exports: OrderExports;
+  exportFiles: ExportFiles;
   docsUrl: string;
   logger: ServiceBroker["logger"];
 }
@@ -81,6 +83,9 @@ async function answer(deps: ServeDeps, endpoint: Endpoint, request: RoutedReques
     deps.admission.run(admittedCall(endpoint, authentication?.caller, inPath, clientIp), work);
   if (authentication && route.content === "csv") {
     return await sendExport(deps, request, authentication.caller, params, meta, admit);
+  }
+  if (authentication && route.content === "file") {
+    return await sendFile(deps, request, authentication.caller, meta, admit);
   }
   const own = (deps.ownActions as Readonly<Record<string, OwnAction>>)[route.action];
   const callAction = () =>
@@ -156,6 +161,20 @@ async function sendExport(
   // The first page decides whether the export is admitted; later ones would break it off.
   const readPage = (cursor: string | undefined) => (cursor === undefined ? admit(read) : read(cursor));
   await exports.send(userId, readPage, req, res, requestContextOf(req).limits.headers());
+}
+
+/** Answers with all pages of the caller's export. */
+async function sendFile(
+  { exportFiles }: ServeDeps,
+  { req, res, ctx }: RoutedRequest,
+  { id }: Caller,
+  meta: Meta,
+  admit: Admit,
+): Promise<void> {
+  const read = (number: number) => call(ctx, "identity.exportPage", { number }, { meta });
+  // The first page decides whether the file is admitted; later ones would break it off.
+  const readPage = (number: number) => (number === 1 ? admit(() => read(1)) : read(number));
+  await exportFiles.send(id, readPage, req, res, requestContextOf(req).limits.headers());
 }
 
 /** Callbacks before writes, writes before reads. A sender of callbacks is named by its path and its network. */

@@ -126,8 +126,37 @@ export const accountRoutes = [
   }),
   route("GET /me/export", "identity.exportData", {
     summary: "Everything that is stored about me",
+    description: [
+      "Profile, sessions, acts in the audit log, orders with payments and refunds, addresses, devices, preferences and",
+      "notifications; for couriers also duty, deliveries and positions. Pictures are links. For a user with much data the",
+      "lists hold their beginnings, and the whole becomes a file in the background: `file` has its state.",
+    ].join("\n"),
     access: "any",
     success: 200,
+  }),
+  route("POST /me/export", "identity.beginExport", {
+    summary: "Begin a file with everything that is stored about me",
+    description:
+      "It is made in the background. While there is a file, or one is made, a repeat begins no other one.",
+    access: "any",
+    success: 202,
+    location: "/me/export/status",
+  }),
+  route("GET /me/export/status", "identity.exportStatus", {
+    summary: "The state of my export",
+    description: "Of the file that is made or has been made. `url` is where it is, when it is `ready`.",
+    access: "any",
+    success: 200,
+    problems: ["NOT_FOUND"],
+  }),
+  route("GET /me/export/file", "api.exportFile", {
+    summary: "The file of my export",
+    description:
+      "JSON with the fields of `GET /me/export`. It is deleted a day after the export was requested. A connection that breaks means that the file is incomplete.",
+    access: "any",
+    success: 200,
+    content: "file",
+    problems: ["NOT_FOUND"],
   }),
   route("PUT /me/avatar", "media.putAvatar", {
     summary: "Upload my avatar",

@@ -40,7 +40,7 @@ export interface Route<N extends Routable = Routable> {
   readonly access: Access;
   readonly success: 200 | 201 | 202 | 204;
   /** Content of the answer. Default: JSON. */
-  readonly content?: "image" | "events" | "csv";
+  readonly content?: "image" | "events" | "csv" | "file";
   /** Schemas of the data of a stream's events, by event name. */
   readonly events?: Readonly<Record<string, Rule>>;
   /** Fields of the contract that this operation does not offer. */

@@ -1,18 +1,15 @@
 import type { Context } from "moleculer";
-import { call, type Params, type Result } from "../../../contracts/actions.ts";
+import { call, type Params } from "../../../contracts/actions.ts";
 import { fail } from "../../../contracts/errors.ts";
 import type { Caller, Meta } from "../../../contracts/meta.ts";
 import { partOfRequestTimeout } from "../../../mixins/retry-deadline/request-timeout.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
-import { auditOf } from "../store/audit.repository.ts";
 import { withAddressLock } from "../use-cases/address-lock.ts";
-import { profileView } from "../use-cases/messages.ts";
 import { ownProfile } from "../use-cases/own-profile.ts";
 import { eraseAccount } from "../workers/erasure.ts";
 import { requirePassword } from "./passwords.ts";
-import { endSessions, listSessions } from "./sessions.ts";
+import { endSessions } from "./sessions.ts";
 
-const MAX_EXPORTED_ENTRIES = 1_000;
 const ORDERS_TIMEOUT_MS = 700;
 
 /**
@@ -50,17 +47,4 @@ async function refuseOpenOrders(ctx: Context): Promise<void> {
   });
   if (orderIds.length === 0) return;
   throw fail("OPEN_ORDERS", "They go on without you: delete with confirm to accept that.", { orderIds });
-}
-
-/** All data that this service stores about the caller. */
-export async function exportData(
-  deps: IdentityDependencies,
-  caller: Caller,
-): Promise<Result<"identity.exportData">> {
-  const [profile, sessions, audit] = await Promise.all([
-    ownProfile(deps, caller.id),
-    listSessions(deps, caller),
-    auditOf(deps.postgres.db, caller.id, MAX_EXPORTED_ENTRIES),
-  ]);
-  return { profile: profileView(profile), sessions: sessions.items, audit };
 }

@@ -21,6 +21,7 @@ export interface NewAuditEntry {
   ip?: string | undefined;
 }
 
+const LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff";
 const ENTRY = "id, created_at AS at, actor_id, action, subject, detail, ip";
 
 /** Records an act at this service, with the current time. */
@@ -53,14 +54,21 @@ export async function auditPage(db: Db, limit: number, before?: string): Promise
   );
 }
 
-/** The entries with the user as actor or subject, newest first. */
-export async function auditOf(db: Db, userId: string, limit: number): Promise<AuditEntry[]> {
+/** The entries with the user as actor or subject, newest first. @param before the id of the entry that the page continues after */
+export async function auditOf(
+  db: Db,
+  userId: string,
+  limit: number,
+  before: string = LAST_ID,
+): Promise<AuditEntry[]> {
   return rows<AuditEntry>(
     db,
-    `(SELECT ${ENTRY} FROM audit_entries WHERE actor_id = :userId::uuid ORDER BY id DESC LIMIT :limit)
-     UNION (SELECT ${ENTRY} FROM audit_entries WHERE subject = :userId::text ORDER BY id DESC LIMIT :limit)
+    `(SELECT ${ENTRY} FROM audit_entries WHERE actor_id = :userId::uuid AND id < :before::uuid
+      ORDER BY id DESC LIMIT :limit)
+     UNION (SELECT ${ENTRY} FROM audit_entries WHERE subject = :userId::text AND id < :before::uuid
+      ORDER BY id DESC LIMIT :limit)
      ORDER BY id DESC LIMIT :limit`,
-    { userId, limit },
+    { userId, limit, before },
   );
 }
 

@@ -58,6 +58,7 @@ export async function eraseTraces(
     [user.email],
   );
   await affected(db, "DELETE FROM email_undos WHERE user_id = ?", [user.id]);
+  await affected(db, "DELETE FROM exports WHERE user_id = ?", [user.id]);
   await affected(db, "DELETE FROM verification_codes WHERE address = ANY(?) AND purpose = ANY(?)", [
     user.subjects,
     purposes,

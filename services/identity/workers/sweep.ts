@@ -3,6 +3,7 @@ import { tryEach } from "../../../lib/try-each.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
 import { sweepCodes } from "../store/codes.repository.ts";
 import { sweepUndos } from "../store/email-undos.repository.ts";
+import { sweepExports } from "../store/exports.repository.ts";
 import { sweepGrpcClients } from "../store/grpc-clients.repository.ts";
 import { sweepInvitations } from "../store/invitations.repository.ts";
 import { sweepAllowances } from "../store/limits.repository.ts";
@@ -28,6 +29,7 @@ export async function sweep(deps: IdentityDependencies, stopping: AbortSignal): 
     () => inBatches(BATCH, () => sweepUndos(db, BATCH), stopping),
     () => inBatches(BATCH, () => sweepGrpcClients(db, GRPC_CLIENT_RETENTION_DAYS, BATCH), stopping),
     () => inBatches(ENDED_SESSIONS_BATCH, () => publishEndedSessions(deps), stopping),
+    () => inBatches(BATCH, () => sweepExports(db, BATCH), stopping),
     () => applyPendingGrants(deps, stopping),
     () => sweepAccounts(deps, stopping),
     () => deps.provider.maintain(stopping),

@@ -103,7 +103,7 @@ export async function listCouriers(
   const page = await pageOf(
     (rowLimit) => couriersPage(deps.postgres.db, { duty, after, limit: rowLimit }),
     limit,
-    (row) => viewOfRow(deps, row),
+    (row) => courierView(deps, row),
   );
   const names = await namesOf(
     ctx,
@@ -127,10 +127,13 @@ export async function setCourierCapacity(
 }
 
 async function viewOf(deps: Deps, id: string): Promise<CourierView> {
-  return viewOfRow(deps, (await findCourier(deps.postgres.db, id)) ?? { id, underWay: 0 });
+  return courierView(deps, (await findCourier(deps.postgres.db, id)) ?? { id, underWay: 0 });
 }
 
-function viewOfRow({ courierOrdersMax }: Deps, row: CourierRow): CourierView {
+export function courierView(
+  { courierOrdersMax }: Pick<Deps, "courierOrdersMax">,
+  row: CourierRow,
+): CourierView {
   const { id, onDutySince, vehicle, latitude, longitude, positionAt, underWay } = row;
   const position = latitude !== undefined && longitude !== undefined ? { latitude, longitude } : undefined;
   return omitUndefined({
