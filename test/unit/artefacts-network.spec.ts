@@ -193,9 +193,13 @@ describe("calls by gRPC between pods", () => {
     expect(new Set(asked.map(({ from }) => from))).toEqual(
       new Set(["gateway", "orders", "partners", "identity", "media"]),
     );
-    // Only the gateway chooses an action while it runs, of those that it has routes to or of every queue's owner.
+    // The gateway chooses an action of those that it has routes to; both files besides ask the owner of every queue.
     const chosen = new Set(asked.filter(({ action }) => !action).map(({ file }) => file));
-    expect([...chosen].sort()).toEqual(["api/actions/dead-letters.ts", "api/pipeline/serve.ts"]);
+    expect([...chosen].sort()).toEqual([
+      "api/actions/dead-letters.ts",
+      "api/pipeline/serve.ts",
+      "orders/actions/diagnosis.ts",
+    ]);
     expect(calledByGrpc).toEqual(expect.arrayContaining(["gateway -> orders", "gateway -> partners"]));
   });
 
