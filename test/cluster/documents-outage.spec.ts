@@ -1,5 +1,6 @@
 import { connect, createServer, type Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
+import type { MongoClient } from "mongodb";
 import { newId } from "../../lib/ids.ts";
 import type { StoreLocation } from "../../mixins/documents/documents.mixin.ts";
 import { shareClient } from "../../mixins/documents/mongo-client.ts";
@@ -11,6 +12,8 @@ import { eventually } from "../support/eventually.ts";
 /** The time limit of one document read. The request as a whole is answered within two seconds. */
 const READ_MS = 1_400;
 const BACK_MS = 10_000;
+/** The driver connects anew after 15 s without a server. */
+const RESTARTED_MS = 60_000;
 const SILENT = { debug: nothing, info: nothing, warn: nothing, error: nothing };
 function nothing() {}
 
@@ -117,6 +120,21 @@ describe("MongoDB, unavailable", () => {
     expect(acknowledged.filter((id) => !there.has(id))).toEqual([]);
   });
 
+  it("is used again also when the driver has stopped its checks of the server", async () => {
+    const where = place(own);
+    const { events } = await open(where);
+    await events.insert(event(1));
+    await own.kill();
+    await eventually(() => expect(events.available()).toBe(false));
+    const { client, release } = shareClient(where.mongoUrl, SILENT as never);
+    for (const { monitor } of serversOf(client)) monitor.close();
+    await own.start();
+    await eventually(async () => expect(await events.get("m1")).toEqual(event(1)), {
+      timeoutMs: RESTARTED_MS,
+    });
+    await release();
+  });
+
   it("or without answers, is left after the time of a read, and used again later", async () => {
     const wire = await hangingWire(own.port);
     const where = { mongoUrl: `mongodb://127.0.0.1:${wire.port}/`, database: "hanging" };
@@ -138,6 +156,14 @@ describe("MongoDB, unavailable", () => {
     await wire.close();
   });
 });
+
+/** The driver's own objects: it has no option that stops its checks. */
+function serversOf(client: MongoClient): Iterable<{ monitor: { close(): void } }> {
+  const { topology } = client as unknown as {
+    topology: { s: { servers: Map<string, { monitor: { close(): void } }> } };
+  };
+  return topology.s.servers.values();
+}
 
 /** A wire to a server that can go quiet without a word: what comes in while it hangs comes out afterwards. */
 async function hangingWire(to: number) {
