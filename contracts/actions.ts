@@ -13,12 +13,14 @@ import { ordersActions } from "./orders.ts";
 import { partnersActions } from "./partners.ts";
 import { paymentActions } from "./payment-actions.ts";
 import { rootOf } from "./schema.ts";
+import { streamActions } from "./streams.ts";
 import { templatesActions } from "./templates.ts";
 
 /** All actions that services offer each other, by full name. */
 export const actions = {
   ...ordersActions,
   ...courierActions,
+  ...streamActions,
   ...paymentActions,
   ...partnersActions,
   ...catalogueActions,

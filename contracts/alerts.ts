@@ -1,9 +1,12 @@
+import { derivedId } from "../lib/ids.ts";
 import { shorten, shortenLine } from "../lib/text.ts";
-import { message, type NewMessage } from "./messages.ts";
+import { type Message, message, type NewMessage } from "./messages.ts";
 import type { OperatorRole } from "./meta.ts";
 
 const SUBJECT_MAX_LENGTH = 200;
 const DETAIL_MAX_LENGTH = 2_000;
+/** A deadline that stays missed raises its alert again. Within this time operators are told of it once. */
+const ALERT_WINDOW_MS = 3_600_000;
 
 interface Kind {
   /** `critical`: an operator must act now. It is sent by push and by mail, also in quiet hours. */
@@ -58,6 +61,18 @@ function profileOf(kind: string): Kind {
 /** How often operators are notified of one subject. */
 export function alertFrequency(kind: string): "each" | "hourly" | "once" {
   return profileOf(kind).told ?? "each";
+}
+
+/**
+ * The id under which an alert is stored: its own, or for kinds that are raised repeatedly one that repeats within the
+ * window or for ever, so that operators get one notification.
+ */
+export function alertIdOf({ id, time, data }: Pick<Message<"alert.raised">, "id" | "time" | "data">): string {
+  const frequency = alertFrequency(data.kind);
+  if (frequency === "each") return id;
+  if (frequency === "once") return derivedId("alert", `${data.kind}/${data.subject}`);
+  const window = Math.floor(Date.parse(time) / ALERT_WINDOW_MS);
+  return derivedId("alert", `${data.kind}/${data.subject}/${window}`);
 }
 
 /** How operators are notified: by both channels or by the first that works, and whether it can wait for quiet hours. */

@@ -1,4 +1,5 @@
 import { availability } from "./catalogue.ts";
+import { vehicle } from "./couriers.ts";
 import { ACCEPTANCE_MINUTES_MAX, ACCEPTANCE_MINUTES_MIN } from "./order-status.ts";
 import { bearer, orderCustomer, orderStatus, paymentStatus, receiptOutcome, rejection } from "./orders.ts";
 import { partnerNotice } from "./partner-notices.ts";
@@ -136,6 +137,8 @@ const contents = {
     partnerId: uuid,
     partnerTitle: text(120),
   }),
+  /** A courier began or ended the duty, or changed the vehicle. */
+  "courier.duty_changed": object({ version, courierId: uuid, onDuty: boolean, vehicle: optional(vehicle) }),
   "payment.received": receipt,
   "payment.unmatched": receipt,
   "refund.requested": refund,

@@ -218,3 +218,9 @@ export function unmatchedRows(batch: Batch): string[] {
 export const bankRow = `
   INSERT INTO banks (id, title, adapter, settings, webcheckout_url, active)
   VALUES ('${BANK}', 'Generated', 'sandbox', 's', 'https://bank.example', false)`;
+
+/** Entries of the event log: alerts, the newest one `interval` ago and each older one as long before it. */
+export const logRows = (count: number, interval: string): string => `
+  INSERT INTO event_log (id, message_id, kind, data, created_at)
+  SELECT (extract(epoch FROM at) * 1000000)::bigint, gen_random_uuid(), 'alert', '{}', at
+  FROM generate_series(1, ${count}) n, LATERAL (SELECT now() - n * interval '${interval}' AS at) AS age`;

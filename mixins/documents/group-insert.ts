@@ -5,10 +5,10 @@ import type { StoredDocument } from "./port.ts";
 const GROUP_MAX = 200;
 
 /** Inserts documents in any order. @returns the ids that exist already; their documents are not changed */
-export type Insert = (documents: readonly StoredDocument[]) => Promise<ReadonlySet<string>>;
+export type Insert<D = StoredDocument> = (documents: readonly D[]) => Promise<ReadonlySet<string>>;
 
-interface PendingInsert {
-  documents: readonly StoredDocument[];
+interface PendingInsert<D> {
+  documents: readonly D[];
   /** Runs a function in the async context of the caller, for example in its trace. */
   inContext: <T>(work: () => T) => T;
   resolve(known: ReadonlySet<string>): void;
@@ -23,16 +23,19 @@ interface PendingInsert {
  * `isUnavailable`, all inserts of the group fail: a repetition would meet the same unavailable server. The insert of a
  * group runs in the trace of its first member.
  */
-export function groupInserts(insert: Insert, isUnavailable: (error: unknown) => boolean): Insert {
-  let queue: PendingInsert[] = [];
+export function groupInserts<D extends StoredDocument = StoredDocument>(
+  insert: Insert<D>,
+  isUnavailable: (error: unknown) => boolean,
+): Insert<D> {
+  let queue: PendingInsert<D>[] = [];
   let running = false;
 
-  const insertSeparately = async (group: readonly PendingInsert[]) => {
+  const insertSeparately = async (group: readonly PendingInsert<D>[]) => {
     for (const { documents, inContext, resolve, reject } of group) {
       await inContext(() => insert(documents)).then(resolve, reject);
     }
   };
-  const insertGroup = async (group: readonly PendingInsert[]) => {
+  const insertGroup = async (group: readonly PendingInsert<D>[]) => {
     try {
       const inFirstContext = group[0]?.inContext ?? ((work) => work());
       const known = await inFirstContext(() => insert(group.flatMap(({ documents }) => documents)));
@@ -60,7 +63,7 @@ export function groupInserts(insert: Insert, isUnavailable: (error: unknown) => 
 }
 
 /** The number of pending inserts in the next group: at least one, of any size. */
-function sizeOfGroup(queue: readonly PendingInsert[]): number {
+function sizeOfGroup(queue: readonly PendingInsert<unknown>[]): number {
   let size = 0;
   let documents = 0;
   for (const pending of queue) {

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Context, Service, ServiceSchema } from "moleculer";
 import type { ApiRouteSchema, IncomingRequest } from "moleculer-web";
+import { call } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
 import type { LiveData } from "../../contracts/live.ts";
 import type { Ctx } from "../../contracts/meta.ts";
@@ -37,7 +38,9 @@ import { documentation } from "./docs/documentation.ts";
 import { trackingPageRoute } from "./docs/tracking-page.ts";
 import { baseHeaders, clientIpOf, cors, requestContextOf } from "./edge/request-head.ts";
 import { type EdgeServer, edgeServer, type Refuse, requestListener } from "./edge/server.ts";
+import { logStreams } from "./events/log-streams.ts";
 import { orderStreams } from "./events/order-events.ts";
+import { streamPlaces } from "./events/stream-places.ts";
 import { admission } from "./limits/admission.ts";
 import { type Counters, type Limiter, limiter, memoryCounters } from "./limits/limits.ts";
 import { sharedCounters } from "./limits/shared-counters.ts";
@@ -65,6 +68,7 @@ export interface Gateway {
 
 /** The parts that need the broker. They exist from the start of the service. */
 interface Running {
+  service: Service;
   server: EdgeServer;
   router: Router<Alias>;
   serveDeps: ServeDeps;
@@ -85,7 +89,8 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
     user: config.RATE_LIMIT_USER,
     "sign-in": config.RATE_LIMIT_SIGN_IN,
   };
-  const streams = orderStreams();
+  const places = streamPlaces();
+  const streams = orderStreams(places);
   const exportsGate = exportGate();
   const answers = responseCache(clock);
   const cachedActions = new Set(routes.flatMap(({ sameFor }) => sameFor?.cachedAs ?? []));
@@ -102,6 +107,11 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
     return running;
   };
 
+  const events = logStreams(
+    places,
+    (params) => call(parts().service.broker, "orders.events", params),
+    () => parts().service.logger,
+  );
   const refuse: Refuse = (req, res, error, headers = {}) => {
     const { serveDeps } = parts();
     // A request that the router refuses was not counted yet, and the answer states the remaining limits.
@@ -133,6 +143,11 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
       ...outdatedEvent(cachedActions, (action) => answers.invalidate(action)),
       "order.moved": (ctx: Ctx<LiveData<"order.moved">>) => streams.moved(ctx.params),
       "order.position": (ctx: Ctx<LiveData<"order.position">>) => streams.position(ctx.params),
+      "log.appended": () => events.appended(),
+      "session.revoked": (ctx: Context<{ sessionId?: unknown }>) => {
+        const { sessionId } = ctx.params;
+        if (typeof sessionId === "string") places.endSession(sessionId);
+      },
     },
     methods: {
       /** The edge has already removed the query from the URL. */
@@ -172,6 +187,21 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
       calls_limit: {
         about: "Calls that this gateway runs at most at once. It falls while calls are slow.",
         read: () => admitting.limit(),
+      },
+      streams_open: {
+        about: "Open streams of events, by kind: order, partner, courier or operator.",
+        label: "kind",
+        read: () => places.counts(),
+      },
+      streams_cut_total: {
+        about: "Streams that were cut because their client did not read, by kind.",
+        label: "kind",
+        read: () => places.cuts(),
+      },
+      stream_gaps_total: {
+        about:
+          "Clients that had to read their list anew, because events after their last one are no longer stored.",
+        read: () => events.gaps(),
       },
       response_cache_requests_total: {
         about: "Requests whose response the gateway may cache, by outcome: hit or miss.",
@@ -214,6 +244,7 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
       );
       const server = edgeServer(listener, unreadProblem);
       running = {
+        service,
         server,
         router,
         serveDeps: {
@@ -221,6 +252,7 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
           admission: admitting,
           verifier: verifierOf(broker),
           streams,
+          events,
           responseCache: answers,
           exports: orderExports(exportsGate),
           exportFiles: exportFiles(exportsGate),
@@ -234,8 +266,9 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
       return await server.listen(config.PORT, config.HOST);
     },
     async stop() {
-      streams.close();
+      places.close();
       await running?.server.close();
+      await events.close();
     },
   };
 }

@@ -36,11 +36,13 @@ import { orderProjections, projectionHandlers } from "./projections/projections.
 import { countOnDuty } from "./store/couriers.repository.ts";
 import { countOrders } from "./store/order-lists.repository.ts";
 import { countOverduePolls } from "./store/reconciliation.repository.ts";
+import { eventLog, readEvents } from "./use-cases/event-log.ts";
 import { type ReadDependencies, shownOrderReader } from "./use-cases/shown-orders.ts";
 import { accountHandlers } from "./workers/account-events.ts";
 import { applyDeadlines } from "./workers/deadlines.ts";
 import { endForgottenDuties } from "./workers/duties.ts";
 import { eraseCustomers } from "./workers/erasure.ts";
+import { eventLogHandlers } from "./workers/event-log-events.ts";
 import { makeOffers } from "./workers/offers.ts";
 import { noticeHandlers } from "./workers/partner-notice-events.ts";
 import { reconcilePayments, reconciliationCounts } from "./workers/reconciliation.ts";
@@ -151,10 +153,12 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     intervalMs: options.eraseIntervalMs ?? ERASE_INTERVAL_MS,
     run: (stopping, logger) => eraseCustomers(deps, logger, stopping),
   });
+  const log = eventLog(deps);
   const inbox = consumer({
     ...{ postgres: db, messageBus, group: "orders", clock, outbox: out },
     handlers: {
-      ...projectionHandlers(projections, live),
+      ...projectionHandlers(projections, live, log),
+      ...eventLogHandlers(log),
       ...accountHandlers(deps, erasures.wake),
       ...noticeHandlers(deps),
     },
@@ -238,6 +242,8 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
 
       // For Identity: not available through the gateway.
       exportPage: implement("orders.exportPage", (ctx) => exportOrders(deps, ctx), { visibility: "public" }),
+      // For the gateway, which feeds streams from it: not available to clients.
+      events: implement("orders.events", ({ params }) => readEvents(deps, params), { visibility: "public" }),
 
       get: implement("orders.get", (ctx) => queries.getOrder(reads, ctx)),
       list: implement("orders.list", (ctx) => queries.listOwnOrders(deps, ctx)),

@@ -17,7 +17,7 @@ const says: Record<User, RegExp> = {
   gateway: /^$/,
   identity: /^(user\..*|notification\.requested|audit\.recorded|alert\.raised)$/,
   media: /^$/,
-  orders: /^(order\..*|courier\.near|payment\..*|refund\..*|audit\.recorded|alert\.raised)$/,
+  orders: /^(order\..*|courier\.(near|duty_changed)|payment\..*|refund\..*|audit\.recorded|alert\.raised)$/,
   partners:
     /^(partner\.(updated|notified)|availability\.changed|notification\.requested|audit\.recorded|alert\.raised)$/,
   notifications:

@@ -45,6 +45,8 @@ const OPEN: Record<string, string> = {
     "for Partners, which has verified the signature; only it may ask that over NATS",
   "orders.state":
     "for Partners, before it acts on old news: the state of an order and nothing of its customer",
+  "orders.events":
+    "for the gateway, which reads once for the streams of all users; moves of orders without customers' data",
   "partners.reserve": "for Orders, at prices that are checked again; over the bridge",
   "partners.release": "for Orders, also when a deadline passes; over the bridge",
 };
@@ -52,6 +54,7 @@ const BETWEEN_SERVICES = [
   "identity.grpcClientKeys",
   "notifications.exportPage",
   "orders.applyPartnerCallback",
+  "orders.events",
   "orders.exportPage",
   "orders.openOf",
   "orders.state",

@@ -90,6 +90,31 @@ describe("the typed client, following an order,", () => {
     expect(server.seen.map(({ headers }) => headers["last-event-id"])).toEqual(["3", "4", "4"]);
   });
 
+  it.each([
+    ["followPartner", `/partners/${orderId}/events`, "order"],
+    ["followDeliveries", "/deliveries/events", "appeared"],
+    ["followAll", "/events", "alert"],
+  ] as const)("by %s, continues after the last id, also one without data", async (name, at, type) => {
+    const [one, two] = [stream(), stream()];
+    server.planned.push(one.answer, two.answer);
+    const api = waybill({ url: server.url });
+    const following = name === "followPartner" ? api.followPartner(orderId) : api[name]();
+    const first = following.next();
+    (await one.opened).write('event: reload\nid: 5\ndata: {"reason":"opened"}\n\n');
+    expect((await first).value).toEqual({ type: "reload", id: "5", data: { reason: "opened" } });
+    const second = following.next();
+    (await one.opened).end(": still here\nid: 8\n\n");
+    (await two.opened).write(
+      `event: unheard-of\nid: 9\ndata: x\n\nevent: ${type}\nid: 10\ndata: {"a":1}\n\n`,
+    );
+    expect((await second).value).toEqual({ type, id: "10", data: { a: 1 } });
+    await following.return();
+    expect(server.seen.map((seen) => [seen.operation, seen.headers["last-event-id"]])).toEqual([
+      [`GET ${at}`, undefined],
+      [`GET ${at}`, "8"],
+    ]);
+  });
+
   it("is stopped by its caller, also during the wait before a reconnection", async () => {
     const { answer, opened } = stream();
     server.planned.push(answer);

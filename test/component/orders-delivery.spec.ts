@@ -1,16 +1,33 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import { message, type OrderSnapshot } from "../../contracts/messages.ts";
+import { alert } from "../../contracts/alerts.ts";
+import { type Message, message, type OrderSnapshot } from "../../contracts/messages.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
+import type { Database } from "../../lib/sql/database.ts";
+import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { pruneLog } from "../../services/orders/store/event-log.repository.ts";
+import { eventLog } from "../../services/orders/use-cases/event-log.ts";
+import { entriesOf, logPosition, poolChanges } from "../support/event-log.ts";
 import { eventually } from "../support/eventually.ts";
 import { deliverer, sampleQuote, staffOf } from "../support/orders.ts";
 import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
+import { openPool } from "../support/postgres.ts";
 
 let shop: OrdersHarness;
 beforeAll(async () => {
   shop = await startOrders();
 });
-afterAll(() => shop.stop());
+let pool: Database;
+afterAll(async () => {
+  await pool?.close();
+  await shop.stop();
+});
+/** The log as a second process has it. */
+function logDeps() {
+  pool ??= openPool(shop, 2);
+  const transact: Postgres["transact"] = (work) => pool.transaction(work);
+  return { postgres: { db: pool, transact } as Postgres, live: { publish: () => undefined } };
+}
 
 describe("orders.assign", () => {
   it("by fifty deliverers at once, succeeds for exactly one; the others get ALREADY_ASSIGNED", async () => {
@@ -583,5 +600,135 @@ describe("orders.reportLocation", () => {
     await expect(report(deliverer())).rejects.toMatchObject({ type: "NOT_FOUND" });
     await shop.as(order.deliverer, "orders.fail", { orderId, reason: "Flood" });
     await expect(report(order.deliverer)).rejects.toMatchObject({ type: "ILLEGAL_TRANSITION" });
+  });
+});
+
+describe("the event log", () => {
+  it("has each move of an order once, with the changes of the pool", async () => {
+    const after = await logPosition(shop);
+    const order = await shop.placed("ready");
+    const { orderId } = order;
+    const who = deliverer();
+    await poolChanges(shop, orderId, after, "order.ready");
+    const [appeared] = (await entriesOf(shop, orderId, after)).filter(({ pool }) => pool);
+    expect(appeared?.shown).toMatchObject({ orderId, fee: { amountMinor: 450, currency: "EUR" } });
+    await shop.as(who, "orders.assign", { orderId });
+    await shop.settled();
+    await shop.as(who, "orders.release", { orderId, reason: "flat tyre" });
+    await shop.settled();
+    await shop.as(who, "orders.assign", { orderId });
+    const entries = await poolChanges(shop, orderId, after, "order.assigned");
+    await eventually(async () => expect(await entriesOf(shop, orderId, after)).toHaveLength(7));
+    const last = await entriesOf(shop, orderId, after);
+    const byVersion = last.toSorted((one, other) => (one.move?.version ?? 0) - (other.move?.version ?? 0));
+    expect(byVersion.map(({ move, pool }) => [move?.version, move?.type, pool])).toEqual([
+      [1, "order.created", undefined],
+      [2, "order.paid", undefined],
+      [3, "order.accepted", undefined],
+      [4, "order.ready", "appeared"],
+      [5, "order.assigned", "vanished"],
+      [6, "order.released", "appeared"],
+      [7, "order.assigned", "vanished"],
+    ]);
+    expect(entries.find(({ type }) => type === "order.released")).toMatchObject({
+      formerDelivererId: who.id,
+    });
+    // An order that is no longer in the pool is not shown to couriers who resume.
+    expect(last.filter(({ shown }) => shown)).toEqual([]);
+    expect(JSON.stringify(last)).not.toMatch(/Ada|\+4179/);
+    const { items } = await shop.bare("orders.events", {
+      ...{ after, limit: 500, partnerId: order.quote.partner.id },
+    });
+    expect(items.every(({ move }) => move?.partnerId === order.quote.partner.id)).toBe(true);
+  });
+
+  it("contains a message that arrives again once, and an alert once within an hour", async () => {
+    const after = await logPosition(shop);
+    const order = await shop.placed("paid");
+    await shop.settled();
+    const [paid] = shop.saidOf(order.orderId, "order.paid");
+    const again = { ...paid, id: newId() } as Message<"order.paid">;
+    const log = eventLog({ ...logDeps(), offersOrders: false });
+    await Promise.all([log.append(paid as Message<"order.paid">), log.append(again), log.append(again)]);
+    const types = (await entriesOf(shop, order.orderId, after)).map(({ move }) => move?.type);
+    expect(types.toSorted()).toEqual(["order.created", "order.paid", "order.paid"]);
+    const subject = newId();
+    for (let count = 0; count < 3; count++)
+      await shop.hear("waybill/partners", alert("order.not_ready", "Late.", { subject }));
+    const { items } = await shop.bare("orders.events", { after, limit: 500 });
+    expect(items.flatMap(({ alert }) => (alert?.subject === subject ? [alert] : []))).toMatchObject([
+      { kind: "order.not_ready", detail: "Late." },
+    ]);
+  });
+
+  it("with moves that arrive in the wrong order, ends with the present state of the pool", async () => {
+    const after = await logPosition(shop);
+    const { orderId, quote } = await shop.placed("paid");
+    await shop.settled();
+    const [paid] = shop.saidOf(orderId, "order.paid") as [Message<"order.paid">];
+    // The order is ready now, though no message about that has been logged.
+    await shop.sql("UPDATE orders SET status = 'ready', ready_since = now() WHERE id = $1", [orderId]);
+    const log = eventLog({ ...logDeps(), offersOrders: false });
+    const logged = (
+      type: "order.ready" | "order.assigned" | "order.delayed",
+      version: number,
+      data: object,
+    ) =>
+      log.append({ ...paid, id: newId(), type, data: { ...paid.data, version, ...data } } as Message<
+        typeof type
+      >);
+    await logged("order.ready", 4, { status: "ready", previousStatus: "preparing" });
+    await shop.sql(
+      "UPDATE orders SET status = 'delivering', deliverer_id = gen_random_uuid() WHERE id = $1",
+      [orderId],
+    );
+    await logged("order.assigned", 6, { status: "delivering", previousStatus: "ready" });
+    await logged("order.delayed", 5, { status: "ready", previousStatus: "ready" });
+    await logged("order.delayed", 3, { status: "preparing", previousStatus: "preparing" });
+    const entries = await entriesOf(shop, orderId, after);
+    expect(entries.slice(2).map(({ move, pool }) => [move?.version, pool])).toEqual([
+      [4, "appeared"],
+      [6, "vanished"],
+      [5, undefined],
+      [3, undefined],
+    ]);
+    expect(quote.partner.id).toBe(entries[0]?.move?.partnerId);
+  });
+
+  it("contains the beginning and the end of a duty, and a new vehicle, and no repeat", async () => {
+    const who = deliverer();
+    const after = await logPosition(shop);
+    await shop.as(who, "orders.setDuty", { onDuty: true, vehicle: "bicycle" });
+    await shop.as(who, "orders.setDuty", { onDuty: true });
+    await shop.as(who, "orders.setDuty", { onDuty: true, vehicle: "car" });
+    await shop.as(who, "orders.setDuty", { onDuty: false });
+    await shop.as(who, "orders.setDuty", { onDuty: false });
+    await shop.as(who, "orders.setDuty", { onDuty: true });
+    const version = 2;
+    const gone = { version, userId: who.id, email: "c@example.org", firstName: "C", language: "en" } as const;
+    await shop.hear("waybill/identity", message("user.updated", who.id, { ...gone, role: "customer" }));
+    await eventually(async () => {
+      const { items } = await shop.bare("orders.events", { after, limit: 500 });
+      const duties = items.flatMap(({ duty }) => (duty?.courierId === who.id ? [duty] : []));
+      expect(duties.map(({ onDuty, vehicle }) => `${onDuty} ${vehicle}`).toSorted()).toEqual([
+        ...["false car", "false car", "true bicycle", "true car", "true car"],
+      ]);
+    });
+  });
+
+  it("knows whether it has all entries after a place, also after it was pruned", async () => {
+    await shop.settled();
+    const [{ first, last } = { first: 0, last: 0 }] = await shop.sql<{ first: number; last: number }>(
+      "SELECT min(id)::float8 AS first, max(id)::float8 AS last FROM event_log",
+    );
+    const known = async (after: number) => (await shop.bare("orders.events", { after, limit: 1 })).isKnown;
+    expect(await Promise.all([first, last, first + 1, last + 1, 0].map(known))).toEqual([
+      ...[true, true, false, false, false],
+    ]);
+    const { db } = logDeps().postgres;
+    expect(await pruneLog(db, Date.now() + 60_000, 10_000)).toBeGreaterThan(5);
+    expect(await pruneLog(db, Date.now() + 60_000, 10_000)).toBe(0);
+    const { position } = await shop.bare("orders.events", { limit: 1 });
+    expect(await Promise.all([first, position].map(known))).toEqual([false, true]);
   });
 });

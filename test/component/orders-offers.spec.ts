@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { entriesOf, logPosition, poolChanges } from "../support/event-log.ts";
 import { eventually } from "../support/eventually.ts";
 import { deliverer, sampleQuote } from "../support/orders.ts";
 import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
@@ -196,5 +197,37 @@ describe("a ready order, with ASSIGNMENT=offer,", () => {
         expect(await shop.as(who, "orders.assign", { orderId })).toMatchObject({ delivererId: who.id });
       }
     }
+  });
+});
+
+describe("the event log, with ASSIGNMENT=offer,", () => {
+  it("shows an offer to its courier, ends it, and then opens the order to all", async () => {
+    const town = newTown();
+    const [first, second] = [await onDuty(town, 100), await onDuty(town, 300)];
+    const after = await logPosition(shop);
+    const { orderId } = await ready(town);
+    await offered(first, orderId);
+    const [{ shown } = {}] = (await entriesOf(shop, orderId, after)).filter(({ offeredTo }) => offeredTo);
+    expect(shown).toMatchObject({ orderId, pickup: { position: town } });
+    await shop.as(first, "orders.decline", { orderId });
+    await offered(second, orderId);
+    await expire(orderId);
+    await eventually(async () => expect(await pooled(first, orderId)).toBe(true));
+    const changes = await poolChanges(shop, orderId, after, "order.pooled");
+    // Each step of an offer may be logged before or after the next one has happened.
+    const told = changes.flatMap(({ offeredTo, offerEndedFor, pool }) => [
+      ...(offerEndedFor ? [`${offerEndedFor} ended`] : []),
+      ...(offeredTo ? [`${offeredTo} offered`] : []),
+      ...(pool ? [pool] : []),
+    ]);
+    expect(told.filter((step) => step.includes(first.id))).toEqual([
+      `${first.id} offered`,
+      `${first.id} ended`,
+    ]);
+    expect(told.at(-1)).toBe("appeared");
+    expect(told).not.toContain("vanished");
+    await shop.as(second, "orders.assign", { orderId });
+    const taken = (await poolChanges(shop, orderId, after, "order.assigned")).at(-1);
+    expect(taken).toMatchObject({ type: "order.assigned", pool: "vanished" });
   });
 });

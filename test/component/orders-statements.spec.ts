@@ -434,11 +434,17 @@ describe("a courier's duty", () => {
       "INSERT INTO couriers (id, on_duty_since, heard_at) VALUES (?, now(), now() - interval '5 hours')",
       [longest],
     );
-    expect(await endSilentDuties(db, 4 * 3_600_000, 1)).toEqual([longest]);
+    expect(await endSilentDuties(db, 4 * 3_600_000, 1)).toEqual([{ id: longest, onDuty: false }]);
     // A loop that does not end by itself ends here.
     const stopping = AbortSignal.timeout(5_000);
     const sent = await statementsOf(/^UPDATE couriers/, () =>
-      endForgottenDuties({ postgres: { db } as unknown as Postgres }, stopping),
+      endForgottenDuties(
+        {
+          postgres: { transact: (work) => db.transaction(work) } as Postgres,
+          outbox: { add: async () => undefined } as never,
+        },
+        stopping,
+      ),
     );
     expect(sent).toHaveLength(2);
     expect(await rows(db, "SELECT FROM couriers WHERE on_duty_since IS NOT NULL")).toHaveLength(1);

@@ -130,6 +130,7 @@ describe("the customer's data, in every action whose answer has an order,", () =
     "orders.diagnosis": null,
     "orders.stuck": null,
     "orders.assignPayment": null,
+    "orders.events": null,
     // Not in the schema, but made from texts about the order.
     "orders.history": {},
   };

@@ -3,6 +3,7 @@ import {
   BANK,
   bankRow,
   deadLetterRows,
+  logRows,
   notificationRows,
   orderRows,
   partnerRows,
@@ -122,6 +123,7 @@ describe.each(services)(
           `INSERT INTO disputes (id, bank_id, dispute_id, payment_id, amount_minor, currency, reason, state, withdrawn, reported_at)
          SELECT id, bank_id, 'd' || payment_id, payment_id, 100, 'EUR', 'fraudulent', 'lost', true, now()
          FROM payment_receipts WHERE order_id IS NULL`,
+          logRows(PLAN_ROWS, "10 minutes"),
         );
       } else if (service === "partners") {
         const [half, twentieth] = [partnerRows(batch(2)), partnerRows(few)];

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import {
   bankRow,
   deadLetterRows,
+  logRows,
   notificationRows,
   orderRows,
   partnerRows,
@@ -157,6 +158,7 @@ const AGES: Record<string, [table: string, column: string, which?: string]> = {
   "inbox, done": ["inbox", "message_id", "state = 'done'"],
   outbox: ["outbox", "sent_at"],
   order_positions: ["order_positions", "order_id"],
+  event_log: ["event_log", "created_at"],
   partner_callbacks: ["partner_callbacks", "order_id"],
   order_transitions: ["order_transitions", "order_id"],
   orders: ["orders", "id"],
@@ -204,6 +206,7 @@ describe.each(services)("each pruner of %s", (service, retentions) => {
            reported_at)
          SELECT id, bank_id, 'd' || payment_id, payment_id, 100, 'EUR', 'fraudulent', 'lost', true, now()
          FROM payment_receipts WHERE order_id IS NULL`,
+        logRows(6, "1 day"),
       ],
       partners: Object.values(partnerRows(batch)).flat(),
       notifications: [

@@ -42,6 +42,8 @@ export interface Client extends TestPlatform {
 
 export interface Stream {
   readonly events: readonly { event: string; id?: number; data: Record<string, unknown> }[];
+  /** Whether the server ended it, or its connection broke. */
+  readonly ended: boolean;
   end(): void;
 }
 
@@ -93,8 +95,12 @@ export async function connect(platformOf: () => Promise<TestPlatform> = platform
     });
     const type = response.headers.get("content-type") ?? undefined;
     reached.add(checker.check({ method, path, status: response.status, type }));
-    const stream: Stream & { events: unknown[] } = { events: [], end: () => ending.abort() };
-    void collect(response, stream.events as Stream["events"][number][]).catch(() => undefined);
+    const stream = { events: [] as Stream["events"][number][], ended: false, end: () => ending.abort() };
+    void collect(response, stream.events)
+      .catch(() => undefined)
+      .finally(() => {
+        stream.ended = true;
+      });
     return stream;
   }
 

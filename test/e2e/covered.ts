@@ -67,6 +67,9 @@ export const covered = {
   "scenario-6": [
     "POST /webhooks/partners/{partner_id}",
     "GET /orders/{order_id}/events",
+    "GET /partners/{partner_id}/events",
+    "GET /deliveries/events",
+    "GET /events",
     "POST /orders/{order_id}/accept",
     "POST /orders/{order_id}/delay",
     "POST /orders/{order_id}/ready",

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
-import { type Client, connect } from "./client.ts";
+import { type Client, connect, type Stream } from "./client.ts";
 import { covered } from "./covered.ts";
 import {
   admin,
@@ -266,6 +266,65 @@ describe("scenario 6, ready", () => {
       });
       expect(undelivered).toEqual([]);
     }
+  });
+
+  it("staff, couriers and operators follow what concerns them, and resume; a suspended user loses the stream", async () => {
+    const [staff, courier, other] = await Promise.all([
+      invited(api, root, { role: "partner", partner_id: shop.partnerId }),
+      invited(api, root, { role: "deliverer" }),
+      invited(api, root, { role: "deliverer" }),
+    ]);
+    const all = { token: root };
+    const streams = {
+      staff: await api.follow(`GET /partners/${shop.partnerId}/events`, staff),
+      courier: await api.follow("GET /deliveries/events", courier),
+      other: await api.follow("GET /deliveries/events", other),
+      root: await api.follow("GET /events", all),
+    };
+    const opened = Object.values(streams);
+    await eventually(() => {
+      for (const { events } of opened) expect(events[0]).toMatchObject({ event: "reload" });
+    });
+    const { order_id } = await paidOrder();
+    const seenBy = ({ events }: Stream) => {
+      const own = events.filter(({ data }) => data.order_id === order_id);
+      return own.map(({ event, data }) => (data.type ? `${event} ${data.type}` : event));
+    };
+    await eventually(() => expect(seenBy(streams.staff)).toContain("order order.paid"));
+    streams.staff.end();
+    const last = streams.staff.events.at(-1)?.id;
+    await api.ok("PUT /deliveries/duty", { ...courier, body: { on_duty: true } });
+    expect((await shop.say("order.ready", order_id)).status).toBe(202);
+    await eventually(() => expect(seenBy(streams.other)).toEqual(["appeared"]));
+    await api.ok(`POST /orders/${order_id}/assign`, { ...courier, key: newId() });
+    await eventually(() => {
+      expect(seenBy(streams.courier)).toEqual(["appeared", "mine order.assigned"]);
+      expect(seenBy(streams.other)).toEqual(["appeared", "vanished"]);
+      const steps = ["order.created", "order.paid", "order.ready", "order.assigned"];
+      expect(seenBy(streams.root).toSorted()).toEqual(steps.map((step) => `order ${step}`).toSorted());
+      expect(streams.root.events).toContainEqual(
+        expect.objectContaining({
+          event: "courier",
+          data: expect.objectContaining({ courier_id: courier.id }),
+        }),
+      );
+    });
+    const resumed = await api.follow(`GET /partners/${shop.partnerId}/events`, {
+      ...staff,
+      headers: { "Last-Event-ID": String(last) },
+    });
+    await eventually(() => {
+      expect([...seenBy(streams.staff), ...seenBy(resumed)].toSorted()).toEqual(
+        seenBy(streams.root).toSorted(),
+      );
+    });
+    expect(
+      [...streams.staff.events, ...resumed.events].filter(({ event }) => event === "reload"),
+    ).toHaveLength(1);
+    await api.ok(`POST /users/${staff.id}/suspend`, { ...all, key: newId(), body: { reason: "A test." } });
+    await eventually(() => expect(resumed.ended).toBe(true));
+    expect(streams.root.ended).toBe(false);
+    for (const stream of opened) stream.end();
   });
 
   it("the partner's staff sees its orders, another partner's staff does not", async () => {

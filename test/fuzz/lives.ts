@@ -71,6 +71,9 @@ export async function lives(api: Client, { people, shop, ids }: FuzzWorld): Prom
   );
   const stream = await api.follow(`GET /orders/${order}/events`, me);
   stream.end();
+  (await api.follow(`GET /partners/${shop.partnerId}/events`, people.partner)).end();
+  (await api.follow("GET /deliveries/events", deliverer)).end();
+  (await api.follow("GET /events", people.admin)).end();
   await api.ok(`GET /track/${tracking_token}`);
   const position = { latitude: 52.52, longitude: 13.405 };
   await api.ok(`POST /orders/${order}/location`, { ...deliverer, body: position });

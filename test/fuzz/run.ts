@@ -53,8 +53,13 @@ const ENDING = [
   "DELETE /me",
   "PUT /me/password",
 ];
-/** A stream does not end, and the tool waits for the end; lives.ts follows one. */
-const STREAMS = ["GET /orders/{order_id}/events"];
+/** A stream does not end, and the tool waits for the end; lives.ts follows one of each kind. */
+const STREAMS = [
+  "GET /orders/{order_id}/events",
+  "GET /partners/{partner_id}/events",
+  "GET /deliveries/events",
+  "GET /events",
+];
 
 const { values } = parseArgs({
   options: {

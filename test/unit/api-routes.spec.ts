@@ -20,6 +20,8 @@ const inside: ActionName[] = [
   "orders.openOf",
   "orders.exportPage",
   "notifications.exportPage",
+  // Behind the streams of the gateway.
+  "orders.events",
   "partners.release",
   "partners.reserve",
   // For gRPC clients only.

@@ -4,6 +4,7 @@ import { type Message, messages } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { orderProjections, projectionHandlers } from "../../services/orders/projections/projections.ts";
+import { eventLog } from "../../services/orders/use-cases/event-log.ts";
 
 const closed = postgres({
   url: "postgres://127.0.0.1:9/none",
@@ -14,9 +15,12 @@ const closed = postgres({
 /** Nothing opens it. */
 const store = { postgres: { url: closed.url, acquireTimeoutMs: 1 } };
 const live: unknown[] = [];
-const handlers = projectionHandlers(orderProjections(closed, store), {
-  publish: (...event) => void live.push(event),
-});
+const deps = {
+  postgres: closed,
+  offersOrders: false,
+  live: { publish: (...event: unknown[]) => void live.push(event) },
+};
+const handlers = projectionHandlers(orderProjections(closed, store), deps.live, eventLog(deps));
 
 describe("a message whose document cannot be stored", () => {
   it.each(Object.keys(handlers) as (keyof typeof handlers & keyof typeof messages)[])(

@@ -4,7 +4,8 @@ import { type OrderStatus, type OrderView, orderStatus } from "../../contracts/o
 import { type Clock, isoTime } from "../../lib/clock.ts";
 import { deliveryTokens } from "../../lib/delivery-tokens.ts";
 import { newId } from "../../lib/ids.ts";
-import { areaOf, viewFor, viewOf } from "../../services/orders/actions/views.ts";
+import { viewFor, viewOf } from "../../services/orders/actions/views.ts";
+import { areaOf } from "../../services/orders/domain/area.ts";
 import { confirm } from "../../services/orders/domain/order-customer.ts";
 import { sampleQuote } from "../support/orders.ts";
 

@@ -700,6 +700,21 @@ number is refused once an order has taken or given back pieces. To add pieces, o
     delete?: never;
     patch?: never;
   };
+  "/partners/{partner_id}/events": {
+    /** Follow the orders of the partner. Server-sent events: `order` whenever an order moves.
+`reload`: read the list now; the events after it change that list. It comes first, unless `Last-Event-ID` resumes the
+stream: then all events since then follow, or a `reload` if they are no longer stored. A comment or an id without data
+is sent every 15 seconds. The stream ends with the access token; connect again with a fresh one. */
+    get: {
+      parameters: { path: { partner_id: string }; query?: never; header?: { "Last-Event-ID"?: string } };
+      requestBody?: never;
+      responses: { 200: { content: { "text/event-stream": ReadableStream<Uint8Array> } }; default: Refusal };
+    };
+    put?: never;
+    post?: never;
+    delete?: never;
+    patch?: never;
+  };
   "/partners/{partner_id}/webhook": {
     /** The webhook of the partner's system */
     get: {
@@ -1088,6 +1103,22 @@ in another way meanwhile, the request is refused: set their stock by `PUT …/av
         304: { content?: never };
         default: Refusal;
       };
+    };
+    put?: never;
+    post?: never;
+    delete?: never;
+    patch?: never;
+  };
+  "/deliveries/events": {
+    /** Follow the pool, my offers and my orders. Server-sent events, each with the present place of one order: `appeared` in the pool, `offered` to me, `mine` with
+each of its moves, or `vanished`. Show the newest event of an order only. `distance_meters` is left out.
+`reload`: read the list now; the events after it change that list. It comes first, unless `Last-Event-ID` resumes the
+stream: then all events since then follow, or a `reload` if they are no longer stored. A comment or an id without data
+is sent every 15 seconds. The stream ends with the access token; connect again with a fresh one. */
+    get: {
+      parameters: { path?: never; query?: never; header?: { "Last-Event-ID"?: string } };
+      requestBody?: never;
+      responses: { 200: { content: { "text/event-stream": ReadableStream<Uint8Array> } }; default: Refusal };
     };
     put?: never;
     post?: never;
@@ -1975,6 +2006,22 @@ courier than the courier may take. */
     delete?: never;
     patch?: never;
   };
+  "/events": {
+    /** Follow all orders, alerts and couriers. Server-sent events: `order` whenever an order moves, `alert` for those whom its kind concerns, and `courier` whenever
+a courier begins or ends the duty, for admins.
+`reload`: read the list now; the events after it change that list. It comes first, unless `Last-Event-ID` resumes the
+stream: then all events since then follow, or a `reload` if they are no longer stored. A comment or an id without data
+is sent every 15 seconds. The stream ends with the access token; connect again with a fresh one. */
+    get: {
+      parameters: { path?: never; query?: never; header?: { "Last-Event-ID"?: string } };
+      requestBody?: never;
+      responses: { 200: { content: { "text/event-stream": ReadableStream<Uint8Array> } }; default: Refusal };
+    };
+    put?: never;
+    post?: never;
+    delete?: never;
+    patch?: never;
+  };
   "/couriers": {
     /** Couriers with their duty. Those who have been on duty at least once, with position, vehicle and the number of orders under way. */
     get: {
@@ -2269,6 +2316,7 @@ export interface components {
       enabled: boolean;
       version: number;
     };
+    AlertEvent: { alert_id: string; at: string; kind: string; subject: string; detail: string };
     Attempt: {
       channel: "push" | "email";
       provider: string;
@@ -2462,6 +2510,12 @@ export interface components {
       state: "open" | "won" | "lost" | "closed";
       withdrawn: boolean;
       reported_at: string;
+    };
+    DutyEvent: {
+      courier_id: string;
+      at: string;
+      on_duty: boolean;
+      vehicle?: "foot" | "bicycle" | "scooter" | "motorcycle" | "car" | "van";
     };
     ExportedData: {
       profile: Schemas["Profile"];
@@ -2777,6 +2831,19 @@ export interface components {
       active?: boolean;
       version?: number;
     };
+    OfferMove: {
+      order_id: string;
+      number?: string;
+      partner_id: string;
+      partner_title: string;
+      pickup: Schemas["Address"];
+      destination: Schemas["Address"];
+      fee: Schemas["Money"];
+      distance_meters?: number;
+      ready_since: string;
+      version: number;
+      offer_until: string;
+    };
     Order: {
       id: string;
       number?: string;
@@ -2886,6 +2953,38 @@ export interface components {
       number?: string;
     };
     OrderLine: { product_id: string; title: string; quantity: number; unit_price: Schemas["Money"] };
+    OrderMove: {
+      order_id: string;
+      number?: string;
+      partner_id: string;
+      version: number;
+      type: string;
+      at: string;
+      from?:
+        | "pending"
+        | "paid"
+        | "preparing"
+        | "ready"
+        | "delivering"
+        | "delivered"
+        | "failed"
+        | "cancelled"
+        | "expired";
+      to:
+        | "pending"
+        | "paid"
+        | "preparing"
+        | "ready"
+        | "delivering"
+        | "delivered"
+        | "failed"
+        | "cancelled"
+        | "expired";
+      actor: string;
+      reason?: string;
+      ready_at?: string;
+      deliverer_id?: string;
+    };
     OrderPartner: {
       id: string;
       title: string;
@@ -2981,6 +3080,18 @@ export interface components {
       fee: Schemas["Money"];
       distance_meters?: number;
       ready_since: string;
+    };
+    PoolMove: {
+      order_id: string;
+      number?: string;
+      partner_id: string;
+      partner_title: string;
+      pickup: Schemas["Address"];
+      destination: Schemas["Address"];
+      fee: Schemas["Money"];
+      distance_meters?: number;
+      ready_since: string;
+      version: number;
     };
     Position: { latitude: number; longitude: number };
     Product: {
@@ -3083,6 +3194,7 @@ export interface components {
       user_agent?: string;
       ip?: string;
     };
+    StreamReload: { reason: "opened" | "gap" };
     Template: {
       id?: string;
       version?: number;
@@ -3165,6 +3277,7 @@ export interface components {
       at: string;
       refund?: { id: string; state: "pending" | "sent" | "unknown" | "completed" | "failed"; error?: string };
     };
+    VanishedOrder: { order_id: string; number?: string; version: number };
     WantedLine: { product_id: string; quantity: number };
     WebhookDelivery: {
       id: string;
@@ -3354,7 +3467,10 @@ export const keyed: readonly string[] = [
 /** How the answers of GET are read that are no JSON. */
 export const binary: { readonly [path: string]: "blob" | "stream" | undefined } = {
   "/me/avatar": "blob",
+  "/partners/{partner_id}/events": "stream",
   "/orders.csv": "blob",
   "/orders/{order_id}/events": "stream",
+  "/deliveries/events": "stream",
   "/orders/{order_id}/proof": "blob",
+  "/events": "stream",
 };

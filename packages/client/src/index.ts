@@ -1,13 +1,22 @@
 import createClient, { type Client, type Middleware } from "openapi-fetch";
 import { binary, type components, keyed, type paths } from "./api.ts";
 import { ApiError, apiErrorOf } from "./error.ts";
-import { type FollowOptions, followed, type OrderEvent } from "./follow.ts";
+import {
+  type CourierEvent,
+  type FollowOptions,
+  followed,
+  followedStream,
+  type OpenStream,
+  type OperatorEvent,
+  type OrderEvent,
+  type PartnerEvent,
+} from "./follow.ts";
 
 import { retryingFetch } from "./retry.ts";
 import { type SessionTokens, sessionIn, sessionOf } from "./session.ts";
 
 export { ApiError } from "./error.ts";
-export type { FollowOptions, OrderEvent } from "./follow.ts";
+export type { CourierEvent, FollowOptions, OperatorEvent, OrderEvent, PartnerEvent } from "./follow.ts";
 export { type SessionTokens, sessionOf } from "./session.ts";
 /** The named schemas of the API: `Schemas["Order"]`. */
 export type Schemas = components["schemas"];
@@ -15,6 +24,8 @@ export type Schemas = components["schemas"];
 const BASE_PATH = "/api/v1";
 const TIMEOUT_MS = 10_000;
 const TRIES = 3;
+
+type StreamPath = keyof paths & `${string}/events`;
 
 export interface WaybillOptions {
   /** The platform's address: `https://delivery.example.org`. */
@@ -49,6 +60,12 @@ export interface Waybill extends Client<paths> {
    * @throws ApiError for an order that the caller may not see; the signal's reason when it is aborted
    */
   follow(orderId: string, options?: FollowOptions): AsyncGenerator<OrderEvent, void>;
+  /** Follows the orders of a partner, for its staff and admins. The loop ends by the signal, or when the access ends. */
+  followPartner(partnerId: string, options?: FollowOptions): AsyncGenerator<PartnerEvent, void>;
+  /** Follows the pool, the offers and the orders of the signed-in courier. */
+  followDeliveries(options?: FollowOptions): AsyncGenerator<CourierEvent, void>;
+  /** Follows all orders, alerts and couriers, for operators. */
+  followAll(options?: FollowOptions): AsyncGenerator<OperatorEvent, void>;
 }
 
 export function waybill(options: WaybillOptions): Waybill {
@@ -82,6 +99,20 @@ export function waybill(options: WaybillOptions): Waybill {
   };
   api.use(authorization, once, refusals);
   const { GET, PUT } = api;
+  /** Opens a stream of events. */
+  const opener =
+    (operation: StreamPath, path: Record<string, string> = {}): OpenStream =>
+    async (lastEventId, signal) => {
+      const { data } = await (
+        api.GET as (operation: StreamPath, init: object) => Promise<{ data?: unknown }>
+      )(operation, {
+        params: { path, header: lastEventId === undefined ? {} : { "Last-Event-ID": lastEventId } },
+        parseAs: "stream",
+        ...(signal && { signal }),
+      });
+      if (!data) throw new TypeError("this runtime's fetch gives no stream of the body");
+      return data as ReadableStream<Uint8Array>;
+    };
 
   return Object.assign(api, {
     GET: ((path: keyof paths, init?: object) =>
@@ -103,18 +134,19 @@ export function waybill(options: WaybillOptions): Waybill {
       session.listeners.push(listener);
     },
     follow(orderId: string, following: FollowOptions = {}) {
-      return followed(async (lastEventId, signal) => {
-        const { data } = await api.GET("/orders/{order_id}/events", {
-          params: {
-            path: { order_id: orderId },
-            header: lastEventId === undefined ? {} : { "Last-Event-ID": lastEventId },
-          },
-          parseAs: "stream",
-          ...(signal && { signal }),
-        });
-        if (!data) throw new TypeError("this runtime's fetch gives no stream of the body");
-        return data;
-      }, following);
+      return followed(opener("/orders/{order_id}/events", { order_id: orderId }), following);
+    },
+    followPartner(partnerId: string, following: FollowOptions = {}) {
+      const open = opener("/partners/{partner_id}/events", { partner_id: partnerId });
+      return followedStream<PartnerEvent>(open, ["order", "reload"], following);
+    },
+    followDeliveries(following: FollowOptions = {}) {
+      const types = ["appeared", "offered", "mine", "vanished", "reload"] as const;
+      return followedStream<CourierEvent>(opener("/deliveries/events"), types, following);
+    },
+    followAll(following: FollowOptions = {}) {
+      const types = ["order", "alert", "courier", "reload"] as const;
+      return followedStream<OperatorEvent>(opener("/events"), types, following);
     },
   });
 }

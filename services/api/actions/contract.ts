@@ -71,17 +71,18 @@ export const gatewayActions = {
   "api.exportFile": action(object({}), nothing, { idempotent: true }),
   /** Answers with a stream of events. No schema describes it; the description of its route does. */
   "api.orderEvents": action(object({ orderId: uuid }), nothing, { idempotent: true }),
+  "api.partnerEvents": action(object({ partnerId: uuid }), nothing, { idempotent: true }),
+  "api.courierEvents": action(object({}), nothing, { idempotent: true }),
+  "api.events": action(object({}), nothing, { idempotent: true }),
 } as const;
 
 /** The pipeline has validated the parameters of such an action, and calls it without the broker. */
 export type OwnAction = (ctx: Ctx<never>) => Promise<unknown>;
 /** By name. Streams and exports are answered by the pipeline itself. */
 export type OwnActions = Readonly<
-  Record<
-    Exclude<keyof typeof gatewayActions, "api.ordersCsv" | "api.exportFile" | "api.orderEvents">,
-    OwnAction
-  >
+  Record<Exclude<keyof typeof gatewayActions, "api.ordersCsv" | "api.exportFile" | StreamAction>, OwnAction>
 >;
+type StreamAction = "api.orderEvents" | "api.partnerEvents" | "api.courierEvents" | "api.events";
 
 /** Every action that a route can name. */
 export const routable = { ...actions, ...gatewayActions } as const;

@@ -9,6 +9,7 @@ import * as partners from "../../../contracts/partners.ts";
 import * as payments from "../../../contracts/payments.ts";
 import { type Props, storedMoney } from "../../../contracts/schema.ts";
 import { address, givenAddress, position } from "../../../contracts/shared.ts";
+import * as streams from "../../../contracts/streams.ts";
 import * as templates from "../../../contracts/templates.ts";
 import {
   bankReports,
@@ -21,6 +22,13 @@ import { sentProps, wireProps } from "../pipeline/codec.ts";
 
 const named: Record<string, { readonly props: Props }> = {
   Address: address,
+  AlertEvent: streams.alertEvent,
+  DutyEvent: streams.dutyEvent,
+  OrderMove: streams.orderMove,
+  PoolMove: streams.poolMove,
+  OfferMove: streams.offerMove,
+  VanishedOrder: streams.vanishedOrder,
+  StreamReload: streams.reload,
   Agent: notifications.agent,
   Attempt: notifications.attempt,
   AuditEntry: identity.auditEntry,

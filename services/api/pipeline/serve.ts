@@ -13,6 +13,7 @@ import { EXPORT_PAGE, type OrderExports, requireExportPeriod } from "../answers/
 import { problemOf } from "../answers/problem.ts";
 import { cacheKeyOf, type ResponseCache } from "../answers/response-cache.ts";
 import { requestContextOf } from "../edge/request-head.ts";
+import { type LogStreams, resumePlace } from "../events/log-streams.ts";
 import { type OrderStreams, orderReader, resumeVersion } from "../events/order-events.ts";
 import type { Admission, AdmittedCall } from "../limits/admission.ts";
 import type { LimitKey } from "../limits/limits.ts";
@@ -31,6 +32,7 @@ export interface ServeDeps {
   admission: Admission;
   verifier: TokenVerifier;
   streams: OrderStreams;
+  events: LogStreams;
   responseCache: ResponseCache;
   exports: OrderExports;
   exportFiles: ExportFiles;
@@ -77,7 +79,7 @@ async function answer(deps: ServeDeps, endpoint: Endpoint, request: RoutedReques
   const { params, raw } = await readRequest(endpoint, req, inPath);
   const meta: Meta = metaOf(endpoint, req, authentication?.token, raw);
   if (authentication && route.content === "events") {
-    return await openStream(deps, request, authentication.caller, params, meta);
+    return await openStream(deps, endpoint, request, authentication, params, meta);
   }
   const admit: Admit = (work) =>
     deps.admission.run(admittedCall(endpoint, authentication?.caller, inPath, clientIp), work);
@@ -122,23 +124,38 @@ function ownContext(
   return ctx;
 }
 
-/** Answers with the stream of an order's events. */
+/** Answers with a stream of events. */
 async function openStream(
-  { streams }: ServeDeps,
+  { streams, events, verifier }: ServeDeps,
+  { route }: Endpoint,
   { req, res, ctx }: RoutedRequest,
-  caller: Caller,
+  { caller, token }: Authentication,
   params: Record<string, unknown>,
   meta: Meta,
 ): Promise<void> {
-  const { orderId } = params as RoutableParams<"api.orderEvents">;
-  const subscription = {
-    orderId,
-    userId: caller.id,
-    afterVersion: resumeVersion(req.headers["last-event-id"]?.toString()),
-    ...orderReader(ctx, orderId, meta),
-  };
   const { isHead, limits } = requestContextOf(req);
-  await streams[isHead ? "sendHeaders" : "open"](subscription, res, limits.headers());
+  const lastEventId = req.headers["last-event-id"]?.toString();
+  if (route.action === "api.orderEvents") {
+    const { orderId } = params as RoutableParams<"api.orderEvents">;
+    const subscription = {
+      ...{ orderId, caller, afterVersion: resumeVersion(lastEventId) },
+      ...orderReader(ctx, orderId, meta),
+    };
+    return await streams[isHead ? "sendHeaders" : "open"](subscription, res, limits.headers());
+  }
+  const { partnerId } = params as Partial<RoutableParams<"api.partnerEvents">>;
+  if (partnerId) await requirePartner(ctx, partnerId, caller, meta);
+  if (isHead) return events.sendHeaders(res, limits.headers());
+  const kind = partnerId ? "partner" : route.action === "api.courierEvents" ? "courier" : "operator";
+  const verify = () => verifier.verify(token);
+  const after = resumePlace(lastEventId);
+  await events.open({ kind, caller, after, verify, ...(partnerId && { partnerId }) }, res, limits.headers());
+}
+
+/** @throws NOT_FOUND for a partner that does not exist or is not the caller's own */
+async function requirePartner(ctx: Context, partnerId: string, caller: Caller, meta: Meta): Promise<void> {
+  if (caller.role !== "partner") await call(ctx, "partners.get", { partnerId }, { meta });
+  else if (caller.partnerId !== partnerId) throw fail("NOT_FOUND", "There is no such partner.");
 }
 
 /** Runs the work as a call of this request, if there is a place for it. */

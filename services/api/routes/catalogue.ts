@@ -1,4 +1,5 @@
-import { table } from "./route.ts";
+import { partnerEvents } from "../../../contracts/streams.ts";
+import { STREAM_RULES, table } from "./route.ts";
 
 const route = table("Catalogue");
 const manage = table("Partner administration");
@@ -108,6 +109,14 @@ export const catalogueRoutes = [
     description: "Without a time the pause ends.",
     access: staff,
     success: 200,
+  }),
+  manage("GET /partners/{partner_id}/events", "api.partnerEvents", {
+    summary: "Follow the orders of the partner",
+    description: ["Server-sent events: `order` whenever an order moves.", STREAM_RULES].join("\n"),
+    access: staff,
+    success: 200,
+    content: "events",
+    events: partnerEvents,
   }),
   manage("GET /partners/{partner_id}/webhook", "partners.getWebhook", {
     summary: "The webhook of the partner's system",

@@ -1,6 +1,7 @@
 import { DROP_SCANNED_MAX, REPLAY_MAX } from "../../../contracts/dead-letters.ts";
 import { operatorRoles } from "../../../contracts/meta.ts";
-import { table } from "./route.ts";
+import { operatorEvents } from "../../../contracts/streams.ts";
+import { STREAM_RULES, table } from "./route.ts";
 
 const route = table("Operations");
 
@@ -72,6 +73,17 @@ export const operationRoutes = [
     ].join("\n"),
     example: { courier: undefined },
     problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+  }),
+  route("GET /events", "api.events", {
+    ...operators,
+    summary: "Follow all orders, alerts and couriers",
+    description: [
+      "Server-sent events: `order` whenever an order moves, `alert` for those whom its kind concerns, and `courier` whenever",
+      "a courier begins or ends the duty, for admins.",
+      STREAM_RULES,
+    ].join("\n"),
+    content: "events",
+    events: operatorEvents,
   }),
   route("GET /couriers", "orders.couriers", {
     ...admin,

@@ -1,5 +1,6 @@
 import { orderEvent, orderPosition } from "../../../contracts/orders.ts";
-import { table } from "./route.ts";
+import { courierEvents } from "../../../contracts/streams.ts";
+import { STREAM_RULES, table } from "./route.ts";
 
 const checkout = table("Checkout");
 const route = table("Orders");
@@ -140,6 +141,18 @@ export const orderRoutes = [
       "The nearest to the partner first: from the given position, else from the position of the caller's duty. Without both, the longest waiting first.",
     access: ["deliverer"],
     success: 200,
+  }),
+  delivery("GET /deliveries/events", "api.courierEvents", {
+    summary: "Follow the pool, my offers and my orders",
+    description: [
+      "Server-sent events, each with the present place of one order: `appeared` in the pool, `offered` to me, `mine` with",
+      "each of its moves, or `vanished`. Show the newest event of an order only. `distance_meters` is left out.",
+      STREAM_RULES,
+    ].join("\n"),
+    access: ["deliverer"],
+    success: 200,
+    content: "events",
+    events: courierEvents,
   }),
   delivery("GET /deliveries/duty", "orders.duty", {
     summary: "My duty",

@@ -74,6 +74,13 @@ export interface Route<N extends Routable = Routable> {
   readonly problems?: readonly ErrorType[];
 }
 
+/** For the descriptions of streams that are fed from the event log. */
+export const STREAM_RULES = [
+  "`reload`: read the list now; the events after it change that list. It comes first, unless `Last-Event-ID` resumes the",
+  "stream: then all events since then follow, or a `reload` if they are no longer stored. A comment or an id without data",
+  "is sent every 15 seconds. The stream ends with the access token; connect again with a fresh one.",
+].join("\n");
+
 type Details<N extends Routable> = Omit<Route<N>, "method" | "path" | "action" | "tag">;
 
 /** Makes the routes of one table: `route("GET /orders/{order_id}", "orders.get", { … })`. */

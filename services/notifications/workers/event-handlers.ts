@@ -1,3 +1,4 @@
+import { alertIdOf } from "../../../contracts/alerts.ts";
 import type { Message } from "../../../contracts/messages.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import type { Transaction } from "../../../lib/sql/database.ts";
@@ -16,7 +17,6 @@ import { recordOrders, type SeenOrder } from "../store/notifications.repository.
 import { eraseRecipient, isErased, saveRecipient } from "../store/recipients.repository.ts";
 import { deliverDeferred, failDeferred } from "./deferred.ts";
 import {
-  alertIdOf,
   alertNotifications,
   directNotification,
   nearNotifications,

@@ -1,7 +1,6 @@
-import { alertAudience, alertFrequency, alertUrgency } from "../../../contracts/alerts.ts";
+import { alertAudience, alertIdOf, alertUrgency } from "../../../contracts/alerts.ts";
 import { type Message, mailAad, type OrderSnapshot } from "../../../contracts/messages.ts";
 import { decrypt, type EncryptionKeys } from "../../../lib/encryption.ts";
-import { derivedId } from "../../../lib/ids.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import type { HandlerError } from "../../../mixins/consumer/handlers.ts";
@@ -31,8 +30,6 @@ import {
 } from "../store/recipients.repository.ts";
 import type { OutgoingNotification } from "./sending.ts";
 
-/** A deadline that stays missed raises its alert again. Within this time operators get one notification about it. */
-const ALERT_WINDOW_MS = 3_600_000;
 const DEFAULT_LANGUAGE = "en";
 
 /** The notifications that an event of an order causes, one for each addressee. */
@@ -164,18 +161,6 @@ export async function alertNotifications(
     ...(bothChannels && { bothChannels: true as const }),
     ...(deferrable && { deferrable: {} }),
   }));
-}
-
-/**
- * The id under which an alert is stored: its own, or for kinds that are raised repeatedly one that repeats within the
- * window or for ever, so that operators get one notification.
- */
-export function alertIdOf({ id, time, data }: Message<"alert.raised">): string {
-  const frequency = alertFrequency(data.kind);
-  if (frequency === "each") return id;
-  if (frequency === "once") return derivedId("alert", `${data.kind}/${data.subject}`);
-  const window = Math.floor(Date.parse(time) / ALERT_WINDOW_MS);
-  return derivedId("alert", `${data.kind}/${data.subject}/${window}`);
 }
 
 /** A notification by push and, if the address is known, by mail. Each channel has its own text. */

@@ -7,7 +7,7 @@ import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import { audit } from "../../../mixins/outbox/audit.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
-import { courierNear } from "../domain/order-messages.ts";
+import { courierNear, dutyChanged } from "../domain/order-messages.ts";
 import {
   admissionOf,
   beginDuty,
@@ -15,6 +15,7 @@ import {
   couriersPage,
   endDuty,
   findCourier,
+  lockDuty,
   type Place,
   recordNear,
   savePositions,
@@ -33,13 +34,20 @@ export async function getDuty(deps: Deps, ctx: Ctx<unknown>): Promise<CourierVie
 }
 
 /** Begins or ends the caller's duty; its end deletes the position. @throws FORBIDDEN for a former deliverer */
-export async function setDuty(deps: Deps, ctx: Ctx<Params<"orders.setDuty">>): Promise<CourierView> {
+export async function setDuty(
+  deps: Deps & Pick<OrdersDependencies, "outbox">,
+  ctx: Ctx<Params<"orders.setDuty">>,
+): Promise<CourierView> {
   const { id } = callerOf(ctx, "deliverer");
   const { onDuty, vehicle, position } = ctx.params;
   await deps.postgres.transact(async (trx) => {
     if ((await admissionOf(trx, id)).isFormer) throw fail("FORBIDDEN", "You are no deliverer any more.");
+    const before = await lockDuty(trx, id);
     if (onDuty) await beginDuty(trx, id, omitUndefined({ vehicle, position }));
     else await endDuty(trx, id, vehicle);
+    const now = { id, onDuty, vehicle: vehicle ?? before.vehicle };
+    const hasChanged = before.onDuty !== onDuty || (onDuty && before.vehicle !== now.vehicle);
+    if (hasChanged) await deps.outbox.add(trx, [dutyChanged(now)]);
   });
   return viewOf(deps, id);
 }

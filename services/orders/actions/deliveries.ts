@@ -9,12 +9,13 @@ import { assign, deliver, failDelivery, pickUp, release, WRONG_PINS_MAX } from "
 import type { Order } from "../domain/order-model.ts";
 import { decline } from "../domain/order-offers.ts";
 import { admissionOf, findDutyPosition } from "../store/couriers.repository.ts";
-import { offersTo, type PoolRow, poolOrders } from "../store/order-lists.repository.ts";
+import { offersTo, poolOrders } from "../store/order-lists.repository.ts";
 import { findOrder, type LoadedOrder } from "../store/orders.repository.ts";
 import { changeOrder } from "../store/unit-of-work.ts";
 import { actorInTrace } from "../use-cases/order-trace.ts";
+import { poolEntryOf } from "../use-cases/pool-entries.ts";
 import { storePosition } from "./couriers.ts";
-import { answerFor, areaOf, viewOf } from "./views.ts";
+import { answerFor, viewOf } from "./views.ts";
 
 const POOL_LIMIT_DEFAULT = 20;
 /** Idempotency-Keys stay stored under the former names, so that processes of version 0.1 find the same keys. */
@@ -31,12 +32,7 @@ export async function availableOrders(
   const given = latitude !== undefined && longitude !== undefined ? { latitude, longitude } : undefined;
   const from = given ?? (await findDutyPosition(postgres.db, caller.id));
   const found = await poolOrders(postgres.db, from, limit, { offered: offersOrders });
-  return { items: found.map(entryOf) };
-}
-
-/** An order that is not assigned yet: of the destination it shows the area only. */
-function entryOf<R extends PoolRow>({ feeMinor, currency, destination, ...entry }: R) {
-  return { ...entry, destination: areaOf(destination), fee: { amountMinor: feeMinor, currency } };
+  return { items: found.map(poolEntryOf) };
 }
 
 /** The order that is offered to the caller now, in a list. */
@@ -45,7 +41,7 @@ export async function listOffers(
   ctx: Ctx<unknown>,
 ): Promise<Result<"orders.offers">> {
   const { id } = callerOf(ctx, "deliverer");
-  return { items: (await offersTo(postgres.db, id)).map(entryOf) };
+  return { items: (await offersTo(postgres.db, id)).map(poolEntryOf) };
 }
 
 /** Declines an offer; the order is offered to the next courier. @throws NOT_FOUND for an order that is not offered to the caller */

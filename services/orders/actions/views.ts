@@ -1,9 +1,9 @@
 import { type Caller, type Ctx, isOperator } from "../../../contracts/meta.ts";
 import type { OrderView } from "../../../contracts/orders.ts";
-import type { Address } from "../../../contracts/shared.ts";
 import type { DeliveryTokens } from "../../../lib/delivery-tokens.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
+import { areaOf } from "../domain/area.ts";
 import { findOrder } from "../store/orders.repository.ts";
 import type { ShownOrder } from "../store/shown-orders.repository.ts";
 
@@ -42,8 +42,6 @@ export function viewOf(order: ShownOrder): OrderView {
 
 /** The name shown to a caller who may not see the customer's name. */
 const ANONYMOUS_NAME = "Customer";
-/** Decimals of a position in degrees that is shown in place of an address: about a kilometre. */
-const AREA_DECIMALS = 2;
 
 type Visibility = Pick<
   OrdersDependencies,
@@ -95,17 +93,6 @@ export function viewFor(
 function withoutCustomer({ note: _, proofPhotoId: __, ...rest }: OrderView): OrderView {
   const { id } = rest.customer;
   return { ...rest, customer: { id, name: ANONYMOUS_NAME }, address: areaOf(rest.address) };
-}
-
-/** The area of an address, without street and house number. */
-export function areaOf({ postalCode, city, country, position }: Address): Address {
-  const rounded = (degrees: number) => Number(degrees.toFixed(AREA_DECIMALS));
-  return {
-    ...{ line1: "-", postalCode, city, country },
-    ...(position && {
-      position: { latitude: rounded(position.latitude), longitude: rounded(position.longitude) },
-    }),
-  };
 }
 
 /**

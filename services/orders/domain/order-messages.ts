@@ -1,4 +1,5 @@
 import { type AlertKind, alert } from "../../../contracts/alerts.ts";
+import type { CourierView } from "../../../contracts/couriers.ts";
 import { message, type NewMessage } from "../../../contracts/messages.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import {
@@ -93,6 +94,18 @@ export function courierNear(
     ...at,
     partnerId: partner.id,
     partnerTitle: partner.title,
+  });
+}
+
+/** The message that a courier began or ended the duty, or changed the vehicle. */
+export function dutyChanged({
+  id: courierId,
+  onDuty,
+  vehicle,
+}: Pick<CourierView, "id" | "onDuty" | "vehicle">): NewMessage {
+  return message("courier.duty_changed", courierId, {
+    ...{ version: 1, courierId, onDuty },
+    ...(vehicle && { vehicle }),
   });
 }
 

@@ -5,6 +5,7 @@ import type { Handler, Handlers } from "../../../mixins/consumer/handlers.ts";
 import { documents, type StoreLocation } from "../../../mixins/documents/documents.mixin.ts";
 import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
 import type { LiveUpdates } from "../dependencies.ts";
+import type { EventLog } from "../use-cases/event-log.ts";
 import { type HistoryDocument, historyId, type Projections, receiptId } from "./order-documents.ts";
 import { rebuildHistory, rebuildPayments } from "./rebuild.ts";
 
@@ -28,18 +29,20 @@ export function orderProjections(postgres: Postgres, store: StoreLocation): Proj
 type OrderMessageType = MessageType & `order.${string}`;
 
 /**
- * The handlers that store this service's own messages as documents. Watching clients are notified after the history is
- * updated. While the document store is unavailable, the messages wait.
+ * The handlers that store this service's own messages as documents, and messages for streams in the event log. Watching
+ * clients are notified after the history is updated. While the document store is unavailable, the messages wait.
  */
 export function projectionHandlers(
   { history, payments }: Projections,
   live: Pick<LiveUpdates, "publish">,
+  log: EventLog,
 ): Handlers {
   const addToHistory: Handler<OrderMessageType> = {
     needs: history,
     idempotent: true,
-    async external({ type, time, data }) {
-      await history.insert(historyDocument(type, time, data));
+    async external(message) {
+      const { type, time, data } = message;
+      await Promise.all([history.insert(historyDocument(type, time, data)), log.append(message)]);
       live.publish("order.moved", { orderId: data.orderId, version: data.version });
     },
   };

@@ -81,6 +81,17 @@ export async function couriersPage(
   );
 }
 
+export interface Duty {
+  onDuty: boolean;
+  vehicle?: CourierView["vehicle"];
+}
+
+/** The duty of a courier, locked until the transaction ends. A user who has never been on duty has none to lock. */
+export async function lockDuty(trx: Db, id: string): Promise<Duty> {
+  const sql = "SELECT on_duty_since IS NOT NULL AS on_duty, vehicle FROM couriers WHERE id = ? FOR UPDATE";
+  return (await row<Duty>(trx, sql, [id])) ?? { onDuty: false };
+}
+
 /** Begins the duty, or changes the given values of the present one. */
 export async function beginDuty(
   db: Db,
@@ -113,18 +124,21 @@ export async function endDuty(db: Db, id: string, vehicle?: CourierView["vehicle
   await affected(db, sql, { id, vehicle: vehicle ?? null });
 }
 
-/** Ends the duties without a sign of their couriers since `silentMs`. @returns the ids of the couriers */
-export async function endSilentDuties(db: Db, silentMs: number, limit: number): Promise<string[]> {
-  const found = await rows<{ id: string }>(
+/** Ends the duties without a sign of their couriers since `silentMs`. @returns the couriers, off duty now */
+export async function endSilentDuties(
+  db: Db,
+  silentMs: number,
+  limit: number,
+): Promise<({ id: string } & Duty)[]> {
+  return rows<{ id: string } & Duty>(
     db,
     `UPDATE couriers SET ${END_DUTY} WHERE id = ANY (ARRAY(
        SELECT id FROM couriers
        WHERE on_duty_since IS NOT NULL AND heard_at < now() - :silentMs * interval '1 millisecond'
        ORDER BY heard_at LIMIT :limit FOR UPDATE SKIP LOCKED))
-     RETURNING id`,
+     RETURNING id, false AS on_duty, vehicle`,
     { silentMs, limit },
   );
-  return found.map(({ id }) => id);
 }
 
 export async function setCapacity(db: Db, id: string, ordersAtOnce: number | undefined): Promise<void> {

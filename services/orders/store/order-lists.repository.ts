@@ -175,11 +175,16 @@ export interface PoolRow {
   distanceMeters?: number;
 }
 
-const POOL_ENTRY = (distance: string) => `
-  SELECT o.id AS order_id, o.number, o.partner_id, o.partner ->> 'title' AS partner_title, o.partner -> 'pickup' AS pickup,
+/** @param more further columns of `orders o`, each followed by a comma */
+export const POOL_ENTRY = (distance: string, more = "") => `
+  SELECT ${more}o.id AS order_id, o.number, o.partner_id, o.partner ->> 'title' AS partner_title, o.partner -> 'pickup' AS pickup,
     o.address AS destination, o.fee_minor, o.currency, o.ready_since, ${distance} AS distance_meters
   FROM orders o`;
 const IN_POOL = `o.status = 'ready' AND o.handover_failures < ${WRONG_PINS_MAX}`;
+/** @param offered whether orders are offered to couriers first: those that are not opened to the pool yet are left out */
+export const poolCondition = (offered: boolean) =>
+  offered ? `${IN_POOL} AND o.pooled_at IS NOT NULL` : IN_POOL;
+export const OFFERED_ENTRY = "(o.offered_to IS NOT NULL AND o.offer_until > now())";
 const TO_PICKUP = distanceSql([":latitude", ":longitude"], ["o.pickup_latitude", "o.pickup_longitude"]);
 
 /**
@@ -187,7 +192,7 @@ const TO_PICKUP = distanceSql([":latitude", ":longitude"], ["o.pickup_latitude",
  * with a locked handover is not among them: it waits for an operator. The index finds the nearest pickups on a map; all
  * orders of the last pickup are read, so that the longest waiting one of them is not left out. The exact distance sorts the
  * page. Orders without the position of a pickup come last.
- * @param offered whether orders are offered to couriers first: those that are not opened to the pool yet are left out
+ * @param offered as in `poolCondition`
  */
 export async function poolOrders(
   db: Db,
@@ -195,7 +200,7 @@ export async function poolOrders(
   limit: number,
   { offered = false }: { offered?: boolean } = {},
 ): Promise<PoolRow[]> {
-  const inPool = offered ? `${IN_POOL} AND o.pooled_at IS NOT NULL` : IN_POOL;
+  const inPool = poolCondition(offered);
   if (!from) {
     const sql = `${POOL_ENTRY("NULL::integer")} WHERE ${inPool} ORDER BY o.ready_since, o.id LIMIT ?`;
     return rows<PoolRow>(db, sql, [limit]);

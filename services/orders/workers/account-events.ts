@@ -1,7 +1,8 @@
 import type { Transaction } from "../../../lib/sql/database.ts";
 import type { Handlers } from "../../../mixins/consumer/handlers.ts";
 import { delivererGone } from "../domain/order-delivery.ts";
-import { deleteCourier, endDuty } from "../store/couriers.repository.ts";
+import { dutyChanged } from "../domain/order-messages.ts";
+import { deleteCourier, endDuty, lockDuty } from "../store/couriers.repository.ts";
 import { insertErasedCustomer } from "../store/erasure.repository.ts";
 import {
   addFormerDeliverer,
@@ -39,7 +40,9 @@ export function accountHandlers(deps: Deps, wakeErasures: () => void): Handlers 
 
 async function releaseCarried(deps: Deps, trx: Transaction, userId: string, version: number): Promise<void> {
   await addFormerDeliverer(trx, userId, version);
+  const duty = await lockDuty(trx, userId);
   await endDuty(trx, userId);
+  if (duty.onDuty) await deps.outbox.add(trx, [dutyChanged({ ...duty, id: userId, onDuty: false })]);
   for (const orderId of await ordersInDelivery(trx, userId)) {
     const { order, nowMs, traceparent } = await loadOrder(trx, orderId, { role: "anybody" }, true);
     if (order.status !== "delivering" || order.delivererId !== userId) continue;

@@ -1,4 +1,5 @@
 import type { OrdersDependencies } from "../dependencies.ts";
+import { dutyChanged } from "../domain/order-messages.ts";
 import { endSilentDuties } from "../store/couriers.repository.ts";
 
 /** After this time without a request of its courier a duty ends, and its position is deleted. */
@@ -6,11 +7,18 @@ const SILENT_DUTY_MS = 4 * 3_600_000;
 const BATCH = 100;
 
 export async function endForgottenDuties(
-  { postgres }: Pick<OrdersDependencies, "postgres">,
+  { postgres, outbox }: Pick<OrdersDependencies, "postgres" | "outbox">,
   stopping?: AbortSignal,
 ): Promise<void> {
-  let ended: string[];
+  let ended: number;
   do {
-    ended = await endSilentDuties(postgres.db, SILENT_DUTY_MS, BATCH);
-  } while (ended.length === BATCH && !stopping?.aborted);
+    ended = await postgres.transact(async (trx) => {
+      const couriers = await endSilentDuties(trx, SILENT_DUTY_MS, BATCH);
+      await outbox.add(
+        trx,
+        couriers.map((courier) => dutyChanged(courier)),
+      );
+      return couriers.length;
+    });
+  } while (ended === BATCH && !stopping?.aborted);
 }

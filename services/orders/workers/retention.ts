@@ -7,7 +7,11 @@ import {
 } from "../../../mixins/pruning/pruning.mixin.ts";
 import type { Projections } from "../projections/order-documents.ts";
 import { eraseOldOrders, UNERASED } from "../store/erasure.repository.ts";
+import { oldestEntry, pruneLog } from "../store/event-log.repository.ts";
 import * as repository from "../store/retention.repository.ts";
+
+/** How long a stream can resume without reading its list anew. */
+const EVENT_LOG_DAYS = 1;
 
 type RetentionSettings = Pick<
   Settings,
@@ -25,6 +29,12 @@ export function orderRetentions(
       keepDays: config.KEEP_POSITIONS_DAYS,
       prune: (db, { id }, limit) => repository.prunePositions(db, id, limit),
       oldest: oldestIn("order_positions", "order_id"),
+    },
+    {
+      store: "event_log",
+      keepDays: EVENT_LOG_DAYS,
+      prune: (db, { at }, limit) => pruneLog(db, Date.parse(at), limit),
+      oldest: (db) => oldestEntry(db),
     },
     {
       store: "partner_callbacks",
