@@ -161,11 +161,11 @@ function typeOf(schema: Schema): string {
 }
 
 function objectType({ properties, required = [], additionalProperties }: Schema): string {
-  if (!properties) {
+  if (Object.keys(properties ?? {}).length === 0) {
     const values = typeof additionalProperties === "object" ? typeOf(additionalProperties) : "unknown";
     return `{[name: string]: ${values}}`;
   }
-  const fields = Object.entries(properties).map(([name, schema]) => {
+  const fields = Object.entries(properties ?? {}).map(([name, schema]) => {
     const about = schema.description ? `/** ${schema.description} */\n` : "";
     return `${about}${name}${required.includes(name) ? "" : "?"}: ${typeOf(schema)};`;
   });

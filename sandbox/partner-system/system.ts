@@ -5,8 +5,9 @@ import { httpError, newRoutes, type Routes, textOf } from "../web.ts";
 
 const CALL_TIMEOUT_MS = 5_000;
 const WAITS_MS = [300, 1_000, 3_000, 10_000, 30_000, 60_000];
-const FINAL = new Set([409, 410, 422]);
 const ORDERS_MAX = 500;
+/** Webhooks are repeated for three days at most. The sandbox runs for hours, so it keeps the newest ids. */
+const IDS_MAX = 5_000;
 const DELAY_MS = 60_000;
 
 /** The kitchen of one partner. */
@@ -23,14 +24,23 @@ interface Ticket {
   lines: { title: string; quantity: number }[];
   note: string;
   callbackUrl: string;
-  state: "received" | "accepted" | "ready" | "rejected";
+  state: "received" | "accepted" | "ready" | "rejected" | "cancelled" | "delivered" | "failed";
+  /** The highest version of the order that an event had. */
+  version: number;
   /** The callback that the platform did not accept, with its answer. */
   trouble?: string;
   at: string;
 }
 
+interface WebhookEvent {
+  id: string;
+  type: string;
+  data: { order_id: string; version: number };
+}
+
 interface PaidOrder {
   order_id: string;
+  version: number;
   lines: { title: string; quantity: number }[];
   note?: string;
   callback_url: string;
@@ -45,8 +55,16 @@ export interface PartnerSystem {
   stop(): void;
 }
 
+/** The events after which there is nothing left to prepare. */
+const ENDS = {
+  "order.cancelled": "cancelled",
+  "order.rejected": "rejected",
+  "order.delivered": "delivered",
+  "order.failed": "failed",
+} as const;
+
 /**
- * Simulates the systems of partners: receives signed orders, accepts them, and reports them ready after a while. With the
+ * Simulates the systems of partners, by the rules of docs/partners.md: receives signed orders, accepts them, and reports them ready after a while. With the
  * word "reject" in the note it rejects the order, with "delay" it first reports a delay.
  * @param preparationMs time between acceptance and readiness
  */
@@ -59,6 +77,7 @@ export function partnerSystem({
 }): PartnerSystem {
   const kitchens = new Map<string, Kitchen>();
   const tickets = new Map<string, Ticket>();
+  const seen = new Set<string>();
   const timers = new Set<NodeJS.Timeout>();
   let stopped = false;
 
@@ -81,8 +100,8 @@ export function partnerSystem({
     const status = await post(ticket.callbackUrl, id, body, kitchen.secret);
     if (status >= 200 && status < 300) return true;
     const waitMs = WAITS_MS[tries];
-    // The platform refused the callback for good, or this was the last retry.
-    if (FINAL.has(status) || waitMs === undefined) {
+    // The platform refused the callback, which no repeat changes, or this was the last one.
+    if (!isWorthRepeating(status) || waitMs === undefined) {
       ticket.trouble = `${type}: ${status ? `status ${status}` : "no answer"}`;
       return false;
     }
@@ -99,6 +118,8 @@ export function partnerSystem({
     }
     const readyAt = (inMs: number) => new Date(Date.now() + inMs).toISOString();
     if (!(await sendCallback(ticket, "order.accepted", { ready_at: readyAt(preparationMs + 1_000) }))) return;
+    // The order may have ended meanwhile.
+    if (ticket.state !== "received") return;
     ticket.state = "accepted";
     const delayed = /\bdelay/i.test(ticket.note);
     if (delayed) {
@@ -108,20 +129,26 @@ export function partnerSystem({
       });
     }
     after(delayed ? DELAY_MS : preparationMs, async () => {
-      if (await sendCallback(ticket, "order.ready")) ticket.state = "ready";
+      if (!isAccepted(ticket)) return;
+      if ((await sendCallback(ticket, "order.ready")) && isAccepted(ticket)) ticket.state = "ready";
     });
   }
 
-  function receive(partnerId: string, event: { type?: string; data?: unknown }): void {
-    if (event.type !== "order.paid") return;
-    const { order_id: orderId, lines, note = "", callback_url: callbackUrl } = event.data as PaidOrder;
-    // A repeated webhook.
-    if (tickets.has(orderId)) return;
-    if (tickets.size >= ORDERS_MAX) tickets.delete(tickets.keys().next().value as string);
-    const at = new Date().toISOString();
-    const ticket: Ticket = { orderId, partnerId, lines, note, callbackUrl, state: "received", at };
-    tickets.set(orderId, ticket);
-    void prepare(ticket);
+  function receive(partnerId: string, { id, type, data }: WebhookEvent): void {
+    if (seen.has(id)) return; // a repeat
+    add(seen, id, IDS_MAX);
+    if (type === "order.paid") {
+      const ticket = ticketOf(partnerId, data as PaidOrder);
+      if (tickets.size >= ORDERS_MAX) tickets.delete(tickets.keys().next().value as string);
+      tickets.set(ticket.orderId, ticket);
+      void prepare(ticket);
+      return;
+    }
+    const ticket = tickets.get(data.order_id);
+    // An event that a newer one has overtaken has no effect, and neither has an unknown type.
+    if (!ticket || data.version <= ticket.version) return;
+    ticket.version = data.version;
+    if (Object.hasOwn(ENDS, type)) ticket.state = ENDS[type as keyof typeof ENDS];
   }
 
   return {
@@ -135,20 +162,37 @@ export function partnerSystem({
       .post(`${base}/webhooks/:id`, async (c) => {
         const kitchen = kitchens.get(c.req.param("id"));
         if (!kitchen) throw httpError(404, "There is no such partner here.");
-        receive(kitchen.partnerId, verified(kitchen.secret, c.req.header(), await textOf(c)));
+        const event = verified(kitchen.secret, c.req.header(), await textOf(c));
+        receive(kitchen.partnerId, event);
         return c.body(null, 204);
       })
       .get(base, (c) => sendPage(c, ordersPage([...tickets.values()].reverse(), kitchens))),
   };
 }
 
-function verified(
-  secret: string,
-  headers: Record<string, string>,
-  body: string,
-): { type?: string; data?: unknown } {
+function isAccepted({ state }: Ticket): boolean {
+  return state === "accepted";
+}
+
+function ticketOf(partnerId: string, order: PaidOrder): Ticket {
+  const { order_id: orderId, version, lines, note = "", callback_url: callbackUrl } = order;
+  const at = new Date().toISOString();
+  return { orderId, partnerId, lines, note, callbackUrl, state: "received", version, at };
+}
+
+function add(set: Set<string>, value: string, max: number): void {
+  if (set.size >= max) set.delete(set.values().next().value as string);
+  set.add(value);
+}
+
+/** No answer, too many requests, or a failure of the platform. Every other status is final. */
+function isWorthRepeating(status: number): boolean {
+  return status === 0 || status === 429 || status >= 500;
+}
+
+function verified(secret: string, headers: Record<string, string>, body: string): WebhookEvent {
   try {
-    return new Webhook(secret).verify(body, headers) as { type?: string };
+    return new Webhook(secret).verify(body, headers) as WebhookEvent;
   } catch {
     throw httpError(401, "The signature is not valid.");
   }

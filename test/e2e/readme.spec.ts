@@ -1,9 +1,12 @@
-import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { delimiter, dirname } from "node:path";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
+import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { describe, expect, it } from "@jest/globals";
+import { freePort } from "../../platform/free-port.ts";
+import { runFolder } from "../support/test-run.ts";
 import { connect } from "./client.ts";
 import { admin, type Confirmation } from "./world.ts";
 
@@ -13,10 +16,20 @@ const textOf = (page: string) =>
 const bin = fileURLToPath(new URL("../support/bin", import.meta.url));
 const calls = /## An order in five calls\n[\s\S]*?```sh\n([\s\S]*?)```/.exec(textOf("README.md"))?.[1] ?? "";
 
+const SHELL_TIMEOUT_MS = 150_000;
+/** A machine without Python runs the program in JavaScript only. */
+const hasPython = spawnSync("python3", ["--version"]).status === 0;
+
+/** The blocks of code of a language on a page, in their order. */
+function blocksOf(page: string, language: string): string[] {
+  return [...textOf(page).matchAll(new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``, "g"))].map(
+    ([, text]) => text as string,
+  );
+}
+
 /** The one block of commands on a page that begins so. */
 function blockOf(page: string, start: string): string {
-  const blocks = [...textOf(page).matchAll(/```sh\n([\s\S]*?)```/g)].map(([, text]) => text as string);
-  const found = blocks.filter((text) => text.startsWith(start));
+  const found = blocksOf(page, "sh").filter((text) => text.startsWith(start));
   expect(found).toHaveLength(1);
   return found[0] as string;
 }
@@ -24,10 +37,28 @@ function blockOf(page: string, start: string): string {
 /** The console, without npm, which the test takes none of the machine's of. */
 const REPL = `node ${fileURLToPath(new URL("../../platform/repl/client.ts", import.meta.url))}`;
 
-async function shell(script: string, env: Record<string, string> = {}): Promise<string> {
-  const { stdout } = await promisify(execFile)("sh", ["-eu", "-c", script], {
+/**
+ * Runs commands, and ends what they leave running.
+ * @throws Error with `stderr` when a command fails
+ */
+async function shell(script: string, env: Record<string, string> = {}, cwd?: string): Promise<string> {
+  const child = spawn("sh", ["-eu", "-c", script], {
+    ...(cwd !== undefined && { cwd }),
     env: { ...process.env, ...env, PATH: [bin, dirname(process.execPath), process.env.PATH].join(delimiter) },
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
   });
+  const output = Promise.all([text(child.stdout), text(child.stderr)]);
+  const limit = setTimeout(() => process.kill(-(child.pid as number)), SHELL_TIMEOUT_MS);
+  const [code] = (await once(child, "exit")) as [number | null];
+  clearTimeout(limit);
+  try {
+    process.kill(-(child.pid as number));
+  } catch {
+    // Nothing was left running.
+  }
+  const [stdout, stderr] = await output;
+  if (code !== 0) throw Object.assign(new Error(`exit ${code}: ${stdout}\n${stderr}`), { stderr });
   return stdout.trim();
 }
 
@@ -75,6 +106,30 @@ describe("the commands on pages of docs", () => {
     await expect(refused).rejects.toMatchObject({
       stderr: expect.stringContaining("No valid client key."),
     });
+  }, 180_000);
+
+  it("for partners' programmers, lead from nothing to orders that the programs accept and that become ready", async () => {
+    const api = await connect();
+    const folder = mkdtempSync(join(runFolder(), "partner-"));
+    const page = "docs/partners.md";
+    const [setUp = "", start = "", ...order] = blocksOf(page, "sh");
+    const programs = [["js", "node receiver.mjs"], ...(hasPython ? [["py", "python3 receiver.py"]] : [])];
+    const runs = programs.flatMap(([language = "", command = ""]) => {
+      writeFileSync(join(folder, command.split(" ")[1] as string), blocksOf(page, language)[0] as string);
+      return [start.replace("node receiver.mjs", command), ...order, `wait $RECEIVER || true`];
+    });
+    const script = [setUp, ...runs]
+      .join("\n")
+      .replace("http://127.0.0.1:3000", api.url)
+      .replace("PORT=4000", `PORT=${await freePort("127.0.0.1")}`);
+    const stdout = await shell(script, { DATA_DIR: api.dataDir }, folder);
+    for (const line of [
+      "received webhook.test ",
+      "sent order.accepted: 202",
+      '"status":"preparing"',
+      '"status":"ready"',
+    ])
+      expect([line, stdout.split(line).length - 1]).toEqual([line, programs.length]);
   }, 180_000);
 
   it("for a VAPID pair, print keys of the lengths that browsers and RFC 8292 require", async () => {

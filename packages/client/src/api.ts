@@ -3184,7 +3184,7 @@ export interface components {
         | "charge.dispute.funds_withdrawn"
         | "charge.dispute.funds_reinstated";
       created: number;
-      data: { object: {} };
+      data: { object: { [name: string]: unknown } };
     };
     Session: {
       id: string;
