@@ -6,8 +6,8 @@ import type { SandboxState } from "./state.ts";
 
 const MAIL_POLL_MS = 50;
 const MAIL_TIMEOUT_MS = 20_000;
-const INVITATION_TOKEN = /^ {4}(\S+)$/m;
-const CODE = /\b(\d{6})\b/;
+export const INVITATION_TOKEN = /^ {4}(\S+)$/m;
+export const CODE = /\b(\d{6})\b/;
 
 /** The customer account in the examples of the README. Its password is public: the sandbox holds no real data. */
 export const sandboxCustomer = { email: "carla@sandbox.example", password: "carla-likes-pretzels" };

@@ -73,7 +73,7 @@ describe("the scripts that read settings", () => {
   const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const [envFile] = /platform\/env-file\.js/.exec(scripts.start) ?? [];
 
-  it.each(["start", "dev", "demo", "seed", "repl", "migrate", "admin:create", "rebuild", "clean"])(
+  it.each(["start", "dev", "demo", "seed", "day", "repl", "migrate", "admin:create", "rebuild", "clean"])(
     "npm run %s reads .env first",
     (name) => expect(scripts[name]).toMatch(/^(?:MALLOC_\w+=\d+ )*node --import \.\/platform\/env-file\.js /),
   );

@@ -8,6 +8,7 @@ import { beforeAll, describe, expect, it } from "@jest/globals";
 import { answered, type Waybill, waybill } from "@waybill/client";
 import { newId } from "../../lib/ids.ts";
 import { sandboxPartners } from "../../sandbox/catalogue.ts";
+import { dayPlan, shops } from "../../sandbox/day/plan.ts";
 import { sandboxCustomer } from "../../sandbox/people.ts";
 import { eventually } from "../support/eventually.ts";
 import { platform, type TestPlatform } from "../support/platform.ts";
@@ -120,6 +121,34 @@ describe("the sandbox around a platform", () => {
     DEMO_TIMEOUT_MS,
   );
 
+  it(
+    "npm run day plays a day with orders by hand and by webhook, prints a line for each, and exits with 0",
+    async () => {
+      const { stdout } = await promisify(execFile)(
+        process.execPath,
+        ["platform/commands/day.ts", "--seed", "3", "--customers", "5"],
+        { cwd: root, env: { ...process.env, DATA_DIR: places.dataDir } },
+      );
+      expect(stdout.split("\n").filter((line) => [...line].length > 80 && !line.includes("http"))).toEqual(
+        [],
+      );
+      const lines = stdout.split("\n").filter((line) => /^ \d\d:\d\d /.test(line));
+      const ends = dayPlan(3, 5).map(({ turn, shop }) => {
+        const isEnded = turn === "rejected" || turn === "cancelled";
+        return [shops[shop]?.byHand ? "hand" : "webhook", isEnded ? turn : "delivered"];
+      });
+      expect(
+        lines.map((line) => [
+          /hand|webhook/.exec(line)?.[0],
+          /rejected|cancelled/.exec(line)?.[0] ?? "delivered",
+        ]),
+      ).toEqual(ends);
+      expect(stdout).toMatch(/^Paid to accepted, by webhook: +median \d+\.\d s, longest \d+\.\d s$/m);
+      expect(stdout).toMatch(/^5 orders: 3 delivered, 1 rejected, 1 cancelled$/m);
+    },
+    DEMO_TIMEOUT_MS,
+  );
+
   it.each([["0"], ["101"], ["many"]])("npm run seed with %s orders prints its usage", async (orders) => {
     const run = promisify(execFile)(process.execPath, ["platform/commands/seed.ts", "--orders", orders], {
       cwd: root,
@@ -127,7 +156,7 @@ describe("the sandbox around a platform", () => {
     await expect(run).rejects.toMatchObject({ code: 64, stderr: "npm run seed -- --orders <1 to 100>\n" });
   });
 
-  it.each(["demo", "seed"])(
+  it.each(["demo", "seed", "day"])(
     "npm run %s, without a platform on DATA_DIR, prints that and exits with 69, even if another platform runs",
     async (name) => {
       // A platform that was killed leaves its addresses behind; another one has them now.

@@ -1,5 +1,6 @@
 import { request } from "node:http";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { customers, dayPlan, shops } from "../../sandbox/day/plan.ts";
 import { httpError, jsonOf, newRoutes, serve, type WebServer } from "../../sandbox/web.ts";
 
 const LIMIT_BYTES = 128 * 1024;
@@ -63,5 +64,29 @@ describe("the sandbox's web server", () => {
     expect(await send("POST", "/echo", [long, "x"])).toMatchObject({ status: 413 });
     const body = JSON.stringify({ long });
     expect((await fetch(`${web.url}/echo`, { method: "POST", body })).status).toBe(413);
+  });
+});
+
+describe("the plan of a day", () => {
+  it("is the same for the same seed, and another one for another seed", () => {
+    expect(dayPlan(7)).toEqual(dayPlan(7));
+    expect(dayPlan(8)).not.toEqual(dayPlan(7));
+  });
+
+  it("has an order of each customer, in the order of the day, and all that can happen", () => {
+    for (const seed of [0, 1, 7, 1_000_000]) {
+      const plan = dayPlan(seed);
+      expect(plan.map(({ customer }) => customer).sort((a, b) => a - b)).toEqual([...customers.keys()]);
+      expect(plan.map(({ atMinute }) => atMinute)).toEqual(
+        plan.map(({ atMinute }) => atMinute).toSorted((a, b) => a - b),
+      );
+      const turns = plan.map(({ turn }) => turn).filter((turn) => turn !== "none");
+      expect(turns.sort()).toEqual(["cancelled", "delayed", "rejected", "released", "released"]);
+      for (const { shop, lines, courier, nextCourier, turn } of plan) {
+        expect(nextCourier).not.toBe(courier);
+        expect(lines.every(({ product }) => product < (shops[shop]?.products.length ?? 0))).toBe(true);
+        expect(turn === "none" || shops[shop]?.byHand).toBe(true);
+      }
+    }
   });
 });
