@@ -130,6 +130,11 @@ describe("the customer's data, in every action whose answer has an order,", () =
     "orders.diagnosis": null,
     "orders.stuck": null,
     "orders.assignPayment": null,
+    // The user's own data: of deliveries they have no customer (orders-accounts.spec.ts).
+    "identity.exportData": null,
+    "identity.exportPage": null,
+    "notifications.exportPage": null,
+    "orders.exportPage": null,
     "orders.events": null,
     // Not in the schema, but made from texts about the order.
     "orders.history": {},
