@@ -18,26 +18,7 @@ import { oneMatches, TOLERANCE_SECONDS } from "./signature.ts";
 const ID_MAX_LENGTH = 200;
 const REASON_MAX_LENGTH = 200;
 
-/**
- * The payment system of the sandbox. Every request has `Authorization: Bearer <apiKey>`; amounts are in minor units;
- * `<base>` is the bank's webcheckout_url.
- *
- * - `POST <base>/checkouts` with `Idempotency-Key` and
- *   `{ order_id, amount_minor, currency, description, callback_url, return_url? }` answers 201 `{ id, url }`, and the
- *   same for a repeat of the key. The customer pays on the page `url`.
- * - `POST <base>/refunds` with `Idempotency-Key` (the refund's id) and
- *   `{ id, payment_id, amount_minor, currency }` answers 201 `{ id, state, reason? }`, and the same refund for a
- *   repeat of the key; `state` is `pending`, `completed` or `failed`. More than the rest of the payment: 422.
- * - `GET <base>/refunds/{id}` answers 200 `{ id, state, reason? }`, or 404.
- * - `GET <base>/payments?order_id=…` answers 200 `{ items: [{ payment_id, amount_minor, currency,
- *   refunded_minor? }] }`.
- *
- * It reports to the checkout's `callback_url` by POST with the headers of Standard Webhooks (`webhook-id`,
- * `webhook-timestamp`, `webhook-signature`; secret `whsec_<base64>`) and
- * `{ type, data: { payment_id, order_id, amount_minor, currency, refund_id? } }`, where `type` is
- * `payment.succeeded`, `payment.failed` or `refund.completed`; it repeats the same id and body until a 2xx.
- * A request that is answered 409 or 5xx may be repeated; every other 4xx is a refusal.
- */
+/** The protocol of docs/banks.md, which the sandbox's payment system speaks. */
 export const sandboxBank: BankAdapter = {
   settings: ["apiKey", "webhookSecret"],
   optional: ["webhookSecretPrevious"],

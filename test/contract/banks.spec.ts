@@ -1,8 +1,10 @@
+import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "@jest/globals";
 import { Webhook } from "standardwebhooks";
 import { callbackHeaders } from "../../contracts/banks.ts";
+import { bankReports } from "../../contracts/webhooks.ts";
 import { newId } from "../../lib/ids.ts";
 import { type BankFixture, bankConformance } from "../../providers/banks/conformance.ts";
 import { BankError, type Callback, openBank } from "../../providers/banks/index.ts";
@@ -72,6 +74,37 @@ describe("bank sandbox", () => {
         merchant.stop();
       },
     };
+  });
+});
+
+describe("docs/banks.md", () => {
+  const page = readFileSync("docs/banks.md", "utf8");
+  const section = page.slice(page.indexOf("## An adapter for another API"));
+
+  it("names every method that a bank can have, and every file that an adapter needs", () => {
+    const stripe = {
+      secretKey: "rk_test_x",
+      webhookSecret,
+      returnUrl: "https://shop.example.org/",
+    };
+    const banks = [
+      openBank("sandbox", settings, "http://127.0.0.1:9"),
+      openBank("stripe", stripe, "https://checkout.stripe.com"),
+    ];
+    const methods = new Set(banks.flatMap((bank) => Object.keys(bank)));
+    expect([...section.matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name).toSorted()).toEqual(
+      [...methods].toSorted(),
+    );
+    const files = [
+      ...page.matchAll(/`((?:providers|contracts|services|proto|test)\/[^`<]+\.(?:ts|proto))`/g),
+    ];
+    expect(files.length).toBeGreaterThan(8);
+    expect(files.map(([, file]) => file as string).filter((file) => !existsSync(file))).toEqual([]);
+  });
+
+  it("names every setting, header and report of its protocol", () => {
+    for (const name of [...Object.keys(bankReports), ...["apiKey", "webhookSecret", "webhookSecretPrevious"]])
+      expect(page).toContain(name);
   });
 });
 

@@ -133,6 +133,24 @@ describe("the commands on pages of docs", () => {
       expect([line, stdout.split(line).length - 1]).toEqual([line, programs.length]);
   }, 180_000);
 
+  it("for payment systems, lead to an order that is paid at the program and refunded by it", async () => {
+    const api = await connect();
+    const folder = mkdtempSync(join(runFolder(), "bank-"));
+    const page = "docs/banks.md";
+    writeFileSync(join(folder, "bank.mjs"), blocksOf(page, "js")[0] as string);
+    const script = blocksOf(page, "sh")
+      .join("\n")
+      .replace("http://127.0.0.1:3000", api.url)
+      .replace("PORT=4100", `PORT=${await freePort("127.0.0.1")}`);
+    const stdout = await shell(script, { DATA_DIR: api.dataDir }, folder);
+    for (const line of [
+      "reported payment.succeeded: 204",
+      "reported refund.completed: 204",
+      '"payment_status":"refunded"',
+    ])
+      expect(stdout).toContain(line);
+  }, 180_000);
+
   it("for a VAPID pair, print keys of the lengths that browsers and RFC 8292 require", async () => {
     const printed = await shell(blockOf("docs/operating.md", "npx node -e 'const k"));
     const keys = Object.fromEntries(
