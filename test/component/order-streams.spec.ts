@@ -348,7 +348,9 @@ describe("streams from the event log", () => {
   let log: LogStreams;
   let pruned: number;
   let fails: Error | undefined;
+  let onRead: (params: { partnerId?: string }) => void;
   const read: ReadLog = async ({ after, limit, partnerId }) => {
+    onRead({ ...(partnerId && { partnerId }) });
     reads.push({ ...(after !== undefined && { after }), ...(partnerId && { partnerId }) });
     await setImmediate();
     if (fails) throw fails;
@@ -367,6 +369,7 @@ describe("streams from the event log", () => {
     reads = [];
     pruned = 0;
     fails = undefined;
+    onRead = () => undefined;
     log = logStreams(places, read, () => ({ ...console, warn: () => undefined }) as never);
   });
   afterEach(async () => {
@@ -452,6 +455,21 @@ describe("streams from the event log", () => {
     const id = add(aMove());
     for (const stream of [first, old, ...resumed])
       await eventually(() => expect(idsIn(stream).at(-1)).toBe(id));
+  });
+
+  it("that read ahead of what was announced, get nothing twice", async () => {
+    const first = await follow();
+    await eventually(() => expect(idsIn(first)).toHaveLength(1));
+    // Written between the read for all and the one for the client that catches up.
+    const ahead = { id: 7 * MINUTE_US, ...aMove() };
+    onRead = ({ partnerId }) => {
+      if (partnerId && !entries.includes(ahead)) entries.push(ahead);
+    };
+    const behind = await follow({ after: 2 * MINUTE_US });
+    await eventually(() => expect(idsIn(behind)).toEqual([4, 6, 7].map((minute) => minute * MINUTE_US)));
+    const id = add(aMove());
+    await eventually(() => expect(idsIn(first)).toEqual([6 * MINUTE_US, ahead.id, id]));
+    await eventually(() => expect(idsIn(behind).slice(2)).toEqual([ahead.id, id]));
   });
 
   it("that reconnect again and again while much happens, miss nothing and get nothing twice", async () => {

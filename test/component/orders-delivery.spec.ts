@@ -24,7 +24,7 @@ afterAll(async () => {
 });
 /** The log as a second process has it. */
 function logDeps() {
-  pool ??= openPool(shop, 2);
+  pool ??= openPool(shop, 3);
   const transact: Postgres["transact"] = (work) => pool.transaction(work);
   return { postgres: { db: pool, transact } as Postgres, live: { publish: () => undefined } };
 }
@@ -693,6 +693,33 @@ describe("the event log", () => {
       [3, undefined],
     ]);
     expect(quote.partner.id).toBe(entries[0]?.move?.partnerId);
+  });
+
+  it("written by several processes at once, is read from any place without a gap", async () => {
+    const after = await logPosition(shop);
+    const { orderId } = await shop.placed("paid");
+    await shop.settled();
+    const [paid] = shop.saidOf(orderId, "order.paid") as [Message<"order.paid">];
+    const logs = Array.from({ length: 3 }, () => eventLog({ ...logDeps(), offersOrders: false }));
+    let isOver = false;
+    const writing = Promise.all(
+      logs.map(async (log) => {
+        for (let count = 0; count < 40; count++) await log.append({ ...paid, id: newId() });
+      }),
+    ).finally(() => {
+      isOver = true;
+    });
+    const read: number[] = [];
+    for (let place = after, more = true; more; ) {
+      more = !isOver;
+      const { items } = await shop.bare("orders.events", { after: place, limit: 500 });
+      read.push(...items.map(({ id }) => id));
+      place = read.at(-1) ?? place;
+    }
+    await writing;
+    const { items } = await shop.bare("orders.events", { after, limit: 500 });
+    expect(items.length).toBeGreaterThanOrEqual(122);
+    expect(read).toEqual(items.map(({ id }) => id));
   });
 
   it("contains the beginning and the end of a duty, and a new vehicle, and no repeat", async () => {
