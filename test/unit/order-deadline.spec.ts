@@ -144,7 +144,10 @@ describe("the deadline of an order", () => {
       const atMs = START_MS + hours * 60 * MINUTE_MS;
       const decision = applyOverdueDeadline(order, deadline, atMs, { noticeProblem: "the broker is away" });
       expect(decision).toMatchObject({
-        next: { status: "paid", alertedAt: isoTime(START_MS + 60 * MINUTE_MS) },
+        next: {
+          ...{ status: "paid", alertedAt: isoTime(START_MS + 60 * MINUTE_MS) },
+          deadlineAt: isoTime(atMs + 10 * MINUTE_MS),
+        },
         messages: [{ type: "alert.raised", data: { kind: "order.partner_not_notified" } }],
         refunds: [],
       });
@@ -177,6 +180,25 @@ describe("the deadline of an order", () => {
     });
     const preparing = orderIn("preparing");
     expect(applyNotice(preparing, { outcome: "held_up" }, START_MS).next).toBe(preparing);
+  });
+
+  it("of an order before its notice, is two minutes away; one without a deadline has none that passes", () => {
+    const { partnerNotifiedAt: _, ...paid } = orderIn("paid");
+    expect(deadlineOf(paid, START_MS)).toBe(isoTime(START_MS + 2 * MINUTE_MS));
+    const { deadlineAt: __, ...ready } = orderIn("ready");
+    expect(applyOverdueDeadline(ready, deadline, START_MS + 999 * MINUTE_MS)).toBeUndefined();
+  });
+
+  it("names the reason of a missing notice only of an order that lacks it, and counts positions only of a delivery", () => {
+    const atMs = START_MS + 20 * MINUTE_MS;
+    const known = { noticeProblem: "the broker is away", positionAt: isoTime(atMs) };
+    const detailOf = (order: Order, facts: object) =>
+      applyOverdueDeadline(order, deadline, atMs, facts)?.messages[0]?.data;
+    expect(detailOf(orderIn("ready"), known)).toMatchObject({
+      detail: "The order has been ready for too long (alert: it is assigned to no deliverer).",
+    });
+    const { partnerNotifiedAt: _, ...paid } = orderIn("paid");
+    expect(detailOf(paid, {})).toMatchObject({ detail: expect.stringMatching(/has not begun\)\.$/) });
   });
 
   it("does not exist for ended orders", () => {

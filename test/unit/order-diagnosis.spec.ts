@@ -247,4 +247,140 @@ describe("the diagnosis of an order", () => {
       "next attempt: 2026-11-30 12:01:00 UTC",
     ]);
   });
+
+  it("shows the evidence of each reason, with times in UTC and errors of at most 200 characters", () => {
+    const [error, shown] = ["e".repeat(250), `error: ${"e".repeat(199)}…`];
+    const late = { ...message, error, nextAt: ago(-2) };
+    const first = (...args: Parameters<typeof found>) => found(...args)[0].evidence;
+    const inbox = { ...late, service: "partners", place: "inbox", consumer: "stock" } as const;
+    const waiting = ["consumer: stock", "attempts: 3", "next attempt: 2026-11-30 12:02:00 UTC", shown];
+    expect(first(paid, { messages: [{ ...inbox, state: "dead", deadLetterId: "d1" }] })).toEqual([
+      ...["consumer: stock", "attempts: 3", "since: 2026-11-30 11:55:00 UTC", shown],
+    ]);
+    expect(first(paid, { messages: [inbox] })).toEqual(waiting);
+    expect(first(paid, { messages: [{ ...inbox, waitsForDependency: true }] })).toEqual(waiting);
+    expect(first(paid, { messages: [{ ...late, service: "orders", place: "outbox" }] })).toEqual(
+      waiting.slice(1),
+    );
+    const refund = (state: string) => ({ refunds: [{ id: "r1", state, amountMinor: 5, error }] });
+    const money = ["refund: r1", "amount in minor units: 5 EUR", shown];
+    expect(first({ status: "cancelled" }, refund("failed"))).toEqual(money);
+    expect(first({ status: "cancelled" }, refund("sent"))).toEqual(money);
+    const deadline = { at: ago(2), effect: "is cancelled", failures: 3, error, retryAt: ago(-3) };
+    expect(first(paid, { deadline })).toEqual([
+      "failures: 3",
+      "next attempt: 2026-11-30 12:03:00 UTC",
+      shown,
+    ]);
+    expect(first({}, { bank: { looks: 0, error, nextAt: ago(-2) } })).toEqual([
+      ...["polls: 0", "last answer: none", "next poll: 2026-11-30 12:02:00 UTC", shown],
+    ]);
+    expect(found({ paidMinor: 1 })[0]).toMatchObject({
+      cause: "partially_paid",
+      evidence: ["polls: 1", "last answer: 2026-11-30 11:59:00 UTC"],
+    });
+    expect(first(paid)).toEqual(["notified: 2026-11-30 11:56:00 UTC"]);
+    expect(first({ status: "ready" })).toEqual(["couriers on duty: 0"]);
+    expect(first({ status: "delivering", delivererId: "c1" })).toEqual([
+      ...["courier: c1", "picked up: not yet", "last position: none"],
+    ]);
+    const carried = { status: "delivering", delivererId: "c1", pickedUpAt: ago(3) } as const;
+    expect(first(carried, { positionAt: ago(2) })).toEqual([
+      "courier: c1",
+      "picked up: 2026-11-30 11:57:00 UTC",
+      "last position: 2026-11-30 11:58:00 UTC",
+    ]);
+    expect(first({ status: "expired", reason: "r".repeat(250) })).toEqual([`reason: ${"r".repeat(199)}…`]);
+  });
+
+  it("names what is not known, and leaves out what is not there", () => {
+    const sentence = (...args: Parameters<typeof found>) => found(...args)[0].sentence;
+    const unsent = { ...message, service: "orders", place: "outbox", since: undefined } as never;
+    expect(sentence(paid, { messages: [unsent] })).toBe(
+      "order.paid waits in the outbox of Orders: it was not sent yet.",
+    );
+    const foreign = { ...message, service: "partners", place: "outbox" } as const;
+    expect(sentence(paid, { brokerReady: false, messages: [foreign] })).toBe(
+      "order.paid waits in the outbox of Partners since 2026-11-30 11:55:00 UTC: it was not sent yet.",
+    );
+    expect(found(paid, { messages: [{ ...foreign, place: "inbox" }] })[0].next).toMatch(
+      /^See whether Partners/,
+    );
+    expect(sentence({ status: "paid" })).toMatch(/: the reason is not known\.$/);
+    expect(sentence({ status: "paid", noticeProblem: "own" }, { noticeProblem: "other" })).toMatch(
+      /: own\.$/,
+    );
+    expect(sentence({ status: "preparing" })).toBe("Bakery prepares the order.");
+    const silent = { ...partner, phone: undefined } as never;
+    expect(found({ ...paid, partner: silent })[0].next).toBe("Call the partner.");
+    const overdue = { status: "preparing", readyAt: ago(1) } as const;
+    expect(found(overdue)[0].next).toBe("It is late: call the partner at +4930123456.");
+    expect(found({ ...overdue, partner: silent })[0].next).toBe("It is late: call the partner.");
+    expect(sentence({ status: "failed" })).toBe("The deliverer could not hand the order over.");
+    expect(sentence({ status: "expired" })).toBe("The order is expired.");
+    expect(found({}, { bank: { looks: 0 } })[0].next).toMatch(/^Look for the payment/);
+    expect(sentence({ status: "ready", offerUntil: ago(-1) })).toBe(
+      "The order is ready, and no courier is on duty.",
+    );
+    const carried = { status: "delivering", delivererId: "c1", updatedAt: ago(6) } as const;
+    expect(sentence(carried)).toMatch(/^Courier c1 has .* no position since 2026-11-30 11:54:00 UTC\.$/);
+  });
+
+  it("changes after its moment, not at it", () => {
+    const cause = (...args: Parameters<typeof found>) => found(...args)[0].cause;
+    const sent = (since: string) => ({
+      messages: [{ ...message, service: "orders", place: "outbox", since } as const],
+    });
+    const earlier = (ms: number) => isoTime(NOW_MS - ms);
+    expect([cause(paid, sent(earlier(10_000))), cause(paid, sent(earlier(10_001)))]).toEqual([
+      ...["partner_silent", "message_unsent"],
+    ]);
+    const carried = { status: "delivering", delivererId: "c1" } as const;
+    expect([300_000, 300_001].map((ms) => cause(carried, { positionAt: earlier(ms) }))).toEqual([
+      ...["delivering", "courier_silent"],
+    ]);
+    const next = (ms: number) => found({ status: "preparing", readyAt: earlier(ms) })[0].next;
+    expect(next(0)).toMatch(/^Nothing/);
+    expect(next(1)).toMatch(/^It is late/);
+  });
+
+  it("looks at the newest attempt of each webhook, and at the endpoint only if none failed", () => {
+    const causes = (
+      endpoint: "enabled" | "disabled",
+      deliveries: WebhookDelivery[],
+      order: Partial<Order> = paid,
+    ) => found(order, { webhooks: { endpoint, deliveries } }).map((one) => one.cause);
+    const failed = attempt("failed", { error: "no answer" });
+    const [state] = ["partner_silent"];
+    expect(causes("disabled", [failed])).toEqual(["webhook_failing", state]);
+    expect(causes("disabled", [])).toEqual(["webhook_disabled", state]);
+    expect(causes("disabled", [], { status: "preparing" })).toEqual(["preparing"]);
+    expect(causes("enabled", [attempt("pending", { dueAt: ago(-1) })])).toEqual([state]);
+    expect(causes("enabled", [attempt("stopped", { attempt: 2 }), failed])).toEqual([state]);
+    // Of two deliveries of one attempt, the first in the list is the newest.
+    expect(causes("enabled", [attempt("accepted"), failed])).toEqual([state]);
+    expect(causes("enabled", [failed, attempt("accepted", { attempt: 2 })])).toEqual([state]);
+    const evidence = (delivery: WebhookDelivery) =>
+      found(paid, { webhooks: { endpoint: "enabled", deliveries: [delivery, failed] } })[0].evidence;
+    const none = ["attempts: 1", "last answer: no answer", "next attempt: none"];
+    expect(evidence(attempt("pending", { attempt: 2 }))).toEqual(none);
+    expect(
+      found(paid, { webhooks: { endpoint: "enabled", deliveries: [{ ...failed, dueAt: ago(1) }] } })[0]
+        .evidence,
+    ).toEqual(none);
+    expect(
+      found(paid, { webhooks: { endpoint: "enabled", deliveries: [attempt("failed")] } })[0].evidence[1],
+    ).toBe("last answer: none");
+  });
+
+  it("says nothing of a refund that is under way or done", () => {
+    const refund = (state: string, error?: string) => ({
+      id: "r1",
+      state,
+      amountMinor: 5,
+      ...(error && { error }),
+    });
+    const refunds = [refund("sent"), refund("completed", "503")];
+    expect(found({ status: "cancelled" }, { refunds }).map(({ cause }) => cause)).toEqual(["ended"]);
+  });
 });

@@ -15,6 +15,16 @@ describe("the numbers that an order may get", () => {
     for (const number of numbers) expect(number).toMatch(orderNumber.pattern);
   });
 
+  it("of an id, stay the same in each version: numbers that were given stay the order's", () => {
+    expect(numberCandidates("0198b000-0000-7000-8000-000000000001")).toEqual([
+      "J4-807",
+      "C3-626",
+      "J6-097",
+      "W8-4411",
+      "Y5-010816",
+    ]);
+  });
+
   it("are spread over all prefixes and digits", () => {
     const first = Array.from({ length: ORDERS }, () => numberCandidates(newId())[0] as string);
     // Of 2,000 draws out of 230,000 numbers, about nine are repeats.

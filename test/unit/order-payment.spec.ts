@@ -7,11 +7,12 @@ import type { Actor, Order } from "../../services/orders/domain/order-model.ts";
 import {
   applyPayment,
   applyRefundEnd,
+  canCount,
   completes,
   refundCustomer,
   retryFailedRefund,
 } from "../../services/orders/domain/order-payment.ts";
-import { withPaymentStatus } from "../../services/orders/domain/order-refund.ts";
+import { allocateRefund, withPaymentStatus } from "../../services/orders/domain/order-refund.ts";
 import { sampleQuote } from "../support/orders.ts";
 
 const NOW_MS = Date.parse("2026-03-01T12:00:00.000Z");
@@ -29,6 +30,18 @@ const pay = (order: Order, amountMinor: number, paymentId: string = newId()) =>
 
 it("an order that has received nothing, is unpaid", () => {
   expect(withPaymentStatus(pending()).paymentStatus).toBe("unpaid");
+  expect(withPaymentStatus({ ...pending(), refundFailedMinor: 1 }).paymentStatus).toBe("unpaid");
+});
+
+it("an order shows each minor unit that failed or is pending", () => {
+  const status = (change: Partial<Order>) =>
+    withPaymentStatus({ ...pending(), paidMinor: 2950, ...change }).paymentStatus;
+  expect(status({ refundFailedMinor: 1 })).toBe("refund_failed");
+  expect(status({ refundPendingMinor: 1 })).toBe("refund_pending");
+  expect(status({ refundedMinor: 1 })).toBe("partially_refunded");
+  expect(status({ refundedMinor: 2949 })).toBe("partially_refunded");
+  expect(status({ refundedMinor: 2950 })).toBe("refunded");
+  expect(status({ paidMinor: 1 })).toBe("partially_paid");
 });
 
 describe("completes", () => {
@@ -42,6 +55,13 @@ describe("completes", () => {
     expect([950, 2950].map((amount) => completes(partly, euro(amount)))).toEqual([true, false]);
     expect(completes(pending(), { amountMinor: 2950, currency: "USD" })).toBe(false);
     expect(completes(pay(pending(), 2950).next, euro(2950))).toBe(false);
+    expect(completes({ ...pending(), status: "cancelled" }, euro(2950))).toBe(false);
+  });
+
+  it("counts amounts as far as sums stay exact", () => {
+    const order = pay(pending(), 1000).next;
+    const left = Number.MAX_SAFE_INTEGER - 1000;
+    expect([left, left + 1].map((amount) => canCount(order, euro(amount)))).toEqual([true, false]);
   });
 });
 
@@ -74,7 +94,21 @@ describe("receive", () => {
   it("of too much in two payments, refunds the excess out of the later one", () => {
     const first = pay(pending(), 2000, "first").next;
     const { refunds } = pay(first, 2000, "second");
-    expect(refunds).toMatchObject([{ paymentId: "second", amount: euro(1050) }]);
+    expect(refunds).toMatchObject([
+      { paymentId: "second", amount: euro(1050), borneBy: "nobody", reason: "order paid" },
+    ]);
+    expect(first).toMatchObject({ version: 2 });
+  });
+
+  it("of an order that has ended, or is paid, is refunded with the reason", () => {
+    const paid = pay(pending(), 2950).next;
+    const back = (status: Order["status"]) => {
+      const { outcome, refunds, next } = pay({ ...paid, status }, 5);
+      return [outcome, refunds[0]?.reason, next.version];
+    };
+    expect(back("cancelled")).toEqual(["late", "paid when it was cancelled", 3]);
+    expect(back("expired")).toEqual(["late", "paid when it was expired", 3]);
+    expect(back("ready")).toEqual(["overpaid", "paid more than once", 3]);
   });
 
   it("gives the same refund the same id, and another refund another id", () => {
@@ -177,6 +211,24 @@ describe("a refund over several payments", () => {
 });
 
 describe("a refund by an operator", () => {
+  it("of a pending order, of nothing or of more than the balance, is refused", () => {
+    const order = pay(pending(), 2950).next;
+    const refused = (type: string) => expect.objectContaining({ type });
+    const refund = (of: Order, amountMinor: number) => () =>
+      refundCustomer(of, euro(amountMinor), "cold", NOW_MS);
+    expect(refund(pay(pending(), 100).next, 1)).toThrow(refused("ILLEGAL_TRANSITION"));
+    expect(refund(order, 0)).toThrow(refused("VALIDATION_ERROR"));
+    expect(refund(order, 2951)).toThrow(refused("VALIDATION_ERROR"));
+    expect(refund(order, 2950)().next).toMatchObject({ refundFailedMinor: 0, version: 3 });
+    expect(() => allocateRefund(order, 2951, "cold", "nobody")).toThrow(RangeError);
+    expect(refund(order, 1)().next).toMatchObject({ refundFailedMinor: 0 });
+    const [ended] = refund(order, 1)().refunds;
+    expect(applyRefundEnd(order, ended as never, true, NOW_MS + 1).next).toMatchObject({
+      version: 3,
+      updatedAt: isoTime(NOW_MS + 1),
+    });
+  });
+
   it("in another currency than the order's, is refused", () => {
     const order = pay(pending(), 2950).next;
     const refund = () => refundCustomer(order, { amountMinor: 100, currency: "CHF" }, "cold", NOW_MS);

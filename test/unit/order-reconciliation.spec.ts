@@ -4,6 +4,7 @@ import {
   type BookedPayment,
   compareBooks,
   nextPollAt,
+  pollAfterPayment,
 } from "../../services/orders/domain/order-reconciliation.ts";
 
 const NOW = Date.parse("2026-01-01T12:00:00.000Z");
@@ -62,6 +63,10 @@ describe("compareBooks, of a payment that the bank lists", () => {
     expect(unknown(["p", 1001, "EUR"])).toEqual(["p"]);
     expect(unknown(["p", 1000, "CHF"])).toEqual(["p"]);
     expect(unknown(["q", 1000, "EUR"])).toEqual(["q"]);
+    const unsaid = compareBooks(books(5, 0), books(5, 0), [{ paymentId: "p", amount }], NOW);
+    expect(unsaid).toEqual({ unknown: [], differences: [] });
+    const unbooked = { paymentId: "q", amount, refundedMinor: 5 };
+    expect(compareBooks([], [], [unbooked], NOW)).toEqual({ unknown: [unbooked], differences: [] });
   });
 });
 
@@ -72,6 +77,7 @@ describe("nextPollAt", () => {
     ["pending", undefined, at("10:06"), at("10:10")],
     ["expired", undefined, at("10:40"), at("11:00")],
     ["paid", paidAt, at("10:07"), at("10:37")],
+    ["ready", undefined, at("10:06"), at("10:10")],
     ["ready", paidAt, at("10:37"), "2026-01-02T10:07:00.000Z"],
     ["failed", paidAt, at("23:00"), "2026-01-02T10:07:00.000Z"],
     ["delivered", paidAt, "2026-01-02T10:07:00.000Z", undefined],
@@ -81,6 +87,21 @@ describe("nextPollAt", () => {
   ])("of an order that is %s, paid at %s, after %s, is %s", (status, paid, now, expected) => {
     const order = { status, createdAt, ...(paid && { paidAt: paid }) };
     expect(nextPollAt(order, Date.parse(now))).toBe(expected);
+  });
+});
+
+describe("pollAfterPayment", () => {
+  it("is half an hour after the move that pays an order, and of no other decision", () => {
+    const [createdAt, updatedAt] = ["2026-01-01T10:00:00.000Z", "2026-01-01T10:07:00.000Z"];
+    const pollAfter = (from: OrderStatus | undefined, to: OrderStatus) =>
+      pollAfterPayment({
+        next: { status: to, createdAt, updatedAt },
+        ...(from && { transition: { from, to } }),
+      } as never);
+    expect(pollAfter("pending", "paid")).toEqual({ paidAt: updatedAt, pollAt: "2026-01-01T10:37:00.000Z" });
+    expect(pollAfter("pending", "expired")).toBeUndefined();
+    expect(pollAfter("ready", "paid")).toBeUndefined();
+    expect(pollAfter(undefined, "paid")).toBeUndefined();
   });
 });
 

@@ -2,9 +2,11 @@ import { describe, expect, it } from "@jest/globals";
 import type { Caller } from "../../contracts/meta.ts";
 import { type OrderStatus, type OrderView, orderStatus } from "../../contracts/orders.ts";
 import { type Clock, isoTime } from "../../lib/clock.ts";
+import { cursorOf } from "../../lib/cursor.ts";
 import { deliveryTokens } from "../../lib/delivery-tokens.ts";
 import { newId } from "../../lib/ids.ts";
-import { viewFor, viewOf } from "../../services/orders/actions/views.ts";
+import { beforeOf, pageOf } from "../../services/orders/actions/pages.ts";
+import { firstName, viewFor, viewOf, withPickupCode } from "../../services/orders/actions/views.ts";
 import { areaOf } from "../../services/orders/domain/area.ts";
 import { confirm } from "../../services/orders/domain/order-customer.ts";
 import { sampleQuote } from "../support/orders.ts";
@@ -92,6 +94,67 @@ describe("the customer's data in an order", () => {
     const photo = { ...endedFor(HOUR_MS), proofPhotoId: newId() };
     expect(shownTo("partner", newId(), photo)).toHaveProperty("proofPhotoId");
     expect(shownTo("deliverer", delivererId, photo)).not.toHaveProperty("proofPhotoId");
+  });
+});
+
+describe("a view of an order", () => {
+  it("without a position of the address, has an area without one", () => {
+    const { position: _, ...address } = view.address;
+    expect(areaOf(address)).not.toHaveProperty("position");
+  });
+
+  it("shows a customer another's order as it is, without the secrets", () => {
+    expect(shownTo("customer", newId())).toEqual(view);
+  });
+
+  it("has the pickup code for staff and operators until the end", () => {
+    const codeFor = (role: Caller["role"], closedAt?: string) =>
+      withPickupCode({ role, id: newId() } as Caller, view, closedAt ? { closedAt } : {}, tokens).pickupCode;
+    const code = tokens.pickupCodeOf(view.id);
+    expect([codeFor("partner"), codeFor("admin")]).toEqual([code, code]);
+    expect([codeFor("customer"), codeFor("deliverer")]).toEqual([undefined, undefined]);
+    expect([codeFor("partner", view.createdAt), codeFor("admin", view.createdAt)]).toEqual([
+      undefined,
+      undefined,
+    ]);
+  });
+
+  it("names its customer by the first name alone where a deliverer sees it", () => {
+    expect(firstName("Ada Byron King")).toBe("Ada");
+  });
+});
+
+describe("a page of a list", () => {
+  const rows = (count: number, skipped?: number) =>
+    Object.assign(
+      Array.from({ length: count }, (_, index) => ({ id: newId(), index })),
+      skipped === undefined ? {} : { skipped },
+    );
+  const page = async (found: ReturnType<typeof rows>, limit?: number) => {
+    const asked: number[] = [];
+    const find = async (count: number) => {
+      asked.push(count);
+      return found;
+    };
+    const { items, nextCursor } = await pageOf(find, limit, ({ index }) => index);
+    return { asked, items, next: nextCursor && found[items.length - 1]?.id === beforeOf(nextCursor) };
+  };
+
+  it("has twenty entries by default, and a cursor of the last one if more follow", async () => {
+    expect(await page(rows(0))).toEqual({ asked: [21], items: [], next: undefined });
+    expect(await page(rows(2), 2)).toEqual({ asked: [3], items: [0, 1], next: undefined });
+    expect(await page(rows(3), 2)).toEqual({ asked: [3], items: [0, 1], next: true });
+    // A row that cannot be read counts as one that follows, unless it leaves nothing to begin the next page with.
+    expect(await page(rows(2, 1), 2)).toEqual({ asked: [3], items: [0, 1], next: true });
+    expect(await page(rows(0, 3), 2)).toEqual({ asked: [3], items: [], next: undefined });
+  });
+
+  it("begins at the start without a cursor, and refuses one of another list", () => {
+    expect(beforeOf(undefined)).toBeUndefined();
+    const invalid = expect.objectContaining({ type: "VALIDATION_ERROR" });
+    for (const cursor of ["", "no cursor", cursorOf(newId(), newId())]) {
+      expect(() => beforeOf(cursor)).toThrow(invalid);
+    }
   });
 });
 

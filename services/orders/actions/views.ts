@@ -122,5 +122,5 @@ export function withPickupCode(
 }
 
 export function firstName(name: string): string {
-  return name.split(" ", 1)[0] as string;
+  return name.split(" ")[0] as string;
 }

@@ -61,8 +61,8 @@ function deadLetterFindings({ messages }: Evidence): DiagnosisFinding[] {
         facts([
           ["consumer", consumer],
           ["attempts", String(attempts)],
-          ["since", since && shown(since)],
-          ["error", error && short(error)],
+          ["since", since, shown],
+          ["error", error, short],
         ]),
       ),
     );
@@ -77,8 +77,8 @@ function messageFindings({ messages, nowMs, brokerReady }: Evidence): DiagnosisF
     const evidence = facts([
       ["consumer", consumer],
       ["attempts", String(attempts)],
-      ["next attempt", nextAt && shown(nextAt)],
-      ["error", error && short(error)],
+      ["next attempt", nextAt, shown],
+      ["error", error, short],
     ]);
     const waits = since ? ` since ${shown(since)}` : "";
     if (place === "outbox") {
@@ -128,12 +128,12 @@ function webhookFindings({ order, webhooks, nowMs }: Evidence): DiagnosisFinding
     const answers = webhooks.deliveries
       .filter(({ messageId }) => messageId === delivery.messageId)
       .filter(({ state }) => state === "failed" || state === "dead");
-    const { state, type, dueAt, id } = delivery;
-    if (state === "accepted" || state === "stopped" || answers.length === 0) continue;
     const [last] = answers;
+    const { state, type, dueAt, id } = delivery;
+    if (state === "accepted" || state === "stopped" || !last) continue;
     const evidence = facts([
       ["attempts", String(answers.length)],
-      ["last answer", last && answerOf(last)],
+      ["last answer", answerOf(last)],
       ["next attempt", state === "pending" && dueAt ? shown(dueAt) : "none"],
     ]);
     if (state === "dead") {
@@ -177,7 +177,7 @@ function refundFindings({ refunds, order }: Evidence): DiagnosisFinding[] {
     const evidence = facts([
       ["refund", id],
       ["amount in minor units", `${amountMinor} ${order.currency}`],
-      ["error", error && short(error)],
+      ["error", error, short],
     ]);
     if (state === "failed") {
       return [
@@ -210,8 +210,8 @@ function deadlineFindings({ deadline }: Evidence): DiagnosisFinding[] {
       "Remove the cause that the error names; the deadline is tried again by itself.",
       facts([
         ["failures", String(deadline.failures)],
-        ["next attempt", deadline.retryAt && shown(deadline.retryAt)],
-        ["error", deadline.error && short(deadline.error)],
+        ["next attempt", deadline.retryAt, shown],
+        ["error", deadline.error, short],
       ]),
     ),
   ];
@@ -238,7 +238,7 @@ function stateFinding(evidence: Evidence): DiagnosisFinding {
         "partner_silent",
         `${partner.title} was notified and has not accepted the order; it waits${until}.`,
         `Call the partner${partner.phone ? ` at ${partner.phone}` : ""}.`,
-        facts([["notified", order.partnerNotifiedAt && shown(order.partnerNotifiedAt)]]),
+        facts([["notified", order.partnerNotifiedAt, shown]]),
       );
     case "preparing":
       return finding(
@@ -263,17 +263,17 @@ function stateFinding(evidence: Evidence): DiagnosisFinding {
         "ended",
         `The order is ${order.status}${order.closedAt ? ` since ${shown(order.closedAt)}` : ""}.`,
         "Nothing.",
-        facts([["reason", order.reason && short(order.reason)]]),
+        facts([["reason", order.reason, short]]),
       );
   }
 }
 
-function paymentFinding({ order, bank, nowMs }: Evidence, until: string): DiagnosisFinding {
+function paymentFinding({ order, bank }: Evidence, until: string): DiagnosisFinding {
   const polls = facts([
     ["polls", String(bank.looks)],
     ["last answer", bank.answeredAt ? shown(bank.answeredAt) : "none"],
-    ["next poll", bank.nextAt && shown(bank.nextAt)],
-    ["error", bank.error && short(bank.error)],
+    ["next poll", bank.nextAt, shown],
+    ["error", bank.error, short],
   ]);
   if (bank.silentSince) {
     return finding(
@@ -308,11 +308,10 @@ function paymentFinding({ order, bank, nowMs }: Evidence, until: string): Diagno
     );
   }
   // The bank's callback and its own answer to a poll are the two ways on which a payment is seen.
-  const isAsked = bank.answeredAt !== undefined && Date.parse(bank.answeredAt) <= nowMs;
-  return isAsked
+  return bank.answeredAt
     ? finding(
         "not_paid",
-        `The bank says that nothing is paid (asked ${shown(bank.answeredAt as string)}); it waits${until}.`,
+        `The bank says that nothing is paid (asked ${shown(bank.answeredAt)}); it waits${until}.`,
         "Nothing: the customer has not paid. The checkout page is in the order.",
         polls,
       )
@@ -375,8 +374,11 @@ function answerOf({ statusCode, error }: WebhookDelivery): string {
   return statusCode ? `status ${statusCode}` : (error ?? "none");
 }
 
-function facts(pairs: readonly (readonly [string, string | undefined])[]): string[] {
-  return pairs.flatMap(([name, value]) => (value ? [`${name}: ${value}`] : []));
+type Fact = readonly [name: string, value: string | undefined, format?: (value: string) => string];
+
+/** One line for each known fact. */
+function facts(all: readonly Fact[]): string[] {
+  return all.flatMap(([name, value, format = String]) => (value ? [`${name}: ${format(value)}`] : []));
 }
 
 function nameOf(service: string): string {

@@ -17,7 +17,6 @@ export function allocateRefund(
   reason: string,
   borneBy: Bearer,
 ): { next: Order; refunds: Refund[] } {
-  if (amountMinor === 0) return { next: withPaymentStatus(order), refunds: [] };
   if (amountMinor > balanceOf(order)) throw new RangeError("a refund cannot exceed the balance");
   const refunds: Refund[] = [];
   let leftMinor = amountMinor;
