@@ -302,6 +302,31 @@ describe("order streams", () => {
     },
   );
 
+  it("with a move that the history shows after a later one, send it, under an id that a resume continues after", async () => {
+    const { client, res } = await request();
+    let shown = [1, 3];
+    const subscription = watcher(async () => shown.map(moved));
+    const { orderId } = subscription;
+    await streams.open(subscription, res, {});
+    shown = [1, 2, 3];
+    streams.moved({ orderId, version: 2 });
+    const [response] = await once(client, "response");
+    let said = "";
+    response.setEncoding("utf8").on("data", (chunk: string) => {
+      said += chunk;
+    });
+    const versions = () =>
+      [...said.matchAll(/^id: (\d+)\ndata: .*"version":(\d+)/gm)].map(([, ...both]) => both);
+    await eventually(() =>
+      expect(versions()).toEqual([
+        ["1", "1"],
+        ["3", "3"],
+        ["3", "2"],
+      ]),
+    );
+    places.close();
+  });
+
   it("with a transition that the history shows later, stop reading then", async () => {
     jest.useFakeTimers({ doNotFake: ["setImmediate", "nextTick", "performance", "Date"] });
     let reads = 0;

@@ -94,18 +94,26 @@ function streamTo(
   subscription: Subscription,
   onCut: () => void,
 ): Stream & { start(h: Record<string, string>): Promise<void> } {
-  let lastSent = subscription.afterVersion;
-  /** The newest version that an event has announced. */
-  let announced = 0;
+  /** The client has all versions up to here. */
+  let after = subscription.afterVersion;
+  /** The newest version that the client has; it is the id of the events, so that a resume repeats none. */
+  let newestSent = after;
+  /** Messages may be stored in another order than they happened, so an older move can appear in the history later. */
+  const sent = new Set<number>();
+  /** Versions that an event has announced and the history has not shown yet. */
+  const announced = new Set<number>();
   let reading = false;
   let retry: NodeJS.Timeout | undefined;
   const response = eventResponse(res, { onHeartbeat: () => void catchUp(), onCut });
 
+  const isMissing = (version: number) => version > after && !sent.has(version);
   const writeEvents = (events: HistoryEvents) => {
     for (const event of events.toSorted((a, b) => a.version - b.version)) {
-      if (event.version <= lastSent) continue;
-      response.write(eventText("order", JSON.stringify(encodeEvent(event)), event.version));
-      lastSent = event.version;
+      announced.delete(event.version);
+      if (!isMissing(event.version)) continue;
+      newestSent = Math.max(newestSent, event.version);
+      response.write(eventText("order", JSON.stringify(encodeEvent(event)), newestSent));
+      sent.add(event.version);
     }
   };
   const catchUp = async (attempt = 0): Promise<void> => {
@@ -118,7 +126,9 @@ function streamTo(
     } finally {
       reading = false;
     }
-    if (announced > lastSent && attempt < MAX_HISTORY_RETRIES && response.isOpen) {
+    if (attempt === MAX_HISTORY_RETRIES) announced.clear();
+    if (announced.size > 0 && response.isOpen) {
+      clearTimeout(retry);
       retry = setTimeout(() => catchUp(attempt + 1), HISTORY_RETRY_DELAY_MS);
     }
   };
@@ -132,15 +142,16 @@ function streamTo(
       const events = await subscription.history();
       const newest = Math.max(0, ...events.map(({ version }) => version));
       // The client is ahead of the order, for example after a restore of the database: it gets all events.
-      if (lastSent > newest && lastSent > (await subscription.version())) lastSent = 0;
+      if (after > newest && after > (await subscription.version())) newestSent = after = 0;
       if (!response.start(headers)) return;
       res.once("close", end);
       writeEvents(events);
-      if (announced > lastSent) void catchUp();
+      if (announced.size > 0) void catchUp();
     },
     moved(version) {
-      announced = Math.max(announced, version);
-      if (announced > lastSent) void catchUp();
+      if (!isMissing(version)) return;
+      announced.add(version);
+      void catchUp();
     },
     position({ latitude, longitude }, at) {
       response.write(eventText("position", JSON.stringify({ latitude, longitude, at })));
