@@ -1,11 +1,15 @@
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { stripVTControlCharacters } from "node:util";
+import { Client, credentials, Metadata } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
 import { freePort } from "../../platform/free-port.ts";
+import { connect } from "../e2e/client.ts";
+import { signIn } from "../e2e/world.ts";
 import { cluster, type TestCluster } from "../support/cluster.ts";
 import { eventually } from "../support/eventually.ts";
 
@@ -48,6 +52,34 @@ const repl = (line: string, env: Record<string, string> = {}) =>
     ...env,
   }).ended;
 
+/** Calls a list on this node. @returns "OK", or the details of the refusal */
+async function called(
+  { name, grpcAddress = "" }: TestCluster["processes"][number],
+  { key, token }: { key: string; token: string },
+): Promise<string> {
+  const service = name.replace(/-\d$/, "");
+  const authority = readFileSync(there.serviceEnv.partners.GRPC_TLS_CA as string);
+  const client = new Client(grpcAddress, credentials.createSsl(authority), {
+    "grpc.ssl_target_name_override": service,
+    "grpc.enable_http_proxy": 0,
+  });
+  const metadata = new Metadata();
+  metadata.set("waybill-client-key", key);
+  metadata.set("authorization", `Bearer ${token}`);
+  const path =
+    service === "orders" ? "/waybill.orders.v1.Orders/ListBanks" : "/waybill.partners.v1.Partners/List";
+  const asIs = (bytes: Buffer) => bytes;
+  try {
+    return await new Promise((resolve) => {
+      client.makeUnaryRequest(path, asIs, asIs, Buffer.alloc(0), metadata, (error) =>
+        resolve(error ? error.details : "OK"),
+      );
+    });
+  } finally {
+    client.close();
+  }
+}
+
 describe("the operator's console in a cluster", () => {
   it("joins over NATS and calls the services as an admin", async () => {
     const { stdout, stderr, code } = await repl("banks");
@@ -75,6 +107,26 @@ describe("the operator's console in a cluster", () => {
     for (const node of ["gateway.", "orders.", "partners.", "notifications.", "identity.", "media."])
       expect(stdout).toContain(node);
   });
+
+  it("gives a gRPC client access to every node over TLS, and takes it away from all of them", async () => {
+    const api = await connect(async () => there.platform);
+    const { access_token: token } = await signIn(api, there.adminEmail, there.adminPassword);
+    // On a busy machine a command may be answered too late, although it was done: each try has a name of its own.
+    const [name, key] = await eventually(async () => {
+      const name = `program-${newId().slice(-12)}`;
+      const create = `clients create ${name} --methods Orders/ListBanks,Partners/List --json`;
+      const { stdout, stderr, code } = await repl(create);
+      expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
+      return [name, (JSON.parse(stdout) as { key: string }).key];
+    });
+    const nodes = there.processes.filter(({ grpcAddress }) => grpcAddress !== undefined);
+    expect(nodes.map(({ name }) => name)).toEqual(["orders-1", "orders-2", "partners"]);
+    const outcomes = () => Promise.all(nodes.map((node) => called(node, { key, token })));
+    await eventually(async () => expect(await outcomes()).toEqual(["OK", "OK", "OK"]));
+    await eventually(async () => expect((await repl(`clients revoke ${name} --yes`)).code).toBe(0));
+    const refused = nodes.map(() => "No valid client key.");
+    await eventually(async () => expect(await outcomes()).toEqual(refused));
+  }, 180_000);
 
   it("with a wrong admin password, connects to NATS and can do nothing", async () => {
     const { stderr, code } = await repl("banks", { ADMIN_PASSWORD: "not the password" });

@@ -28,7 +28,8 @@ export interface ClusterPlaces {
   adminEmail: string;
   adminPassword: string;
   versions: string[];
-  processes: { name: ProcessName; pid: number; opsUrl: string; readyAfterMs: number }[];
+  /** `grpcAddress`: where a process with gRPC services listens. */
+  processes: { name: ProcessName; pid: number; opsUrl: string; readyAfterMs: number; grpcAddress?: string }[];
   /** The settings of all processes. */
   env: Record<string, string>;
   /** Additional environment of an operator's commands. */
@@ -103,6 +104,7 @@ export async function startCluster(folder: string): Promise<Cluster> {
         processes: started.map(({ pid, places, readyAfterMs }, index) => ({
           name: processes[index]?.[0] as ProcessName,
           ...{ pid, readyAfterMs, opsUrl: places.opsUrl },
+          ...(places.grpcAddress && { grpcAddress: places.grpcAddress }),
         })),
         env: shared,
         operatorEnv: servers.natsUser("operator"),
