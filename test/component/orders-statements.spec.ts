@@ -5,21 +5,40 @@ import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { banks } from "../../services/orders/actions/banks.ts";
 import { confirm } from "../../services/orders/domain/order-customer.ts";
 import type { Actor, Order } from "../../services/orders/domain/order-model.ts";
-import {
-  admissionOf,
-  endSilentDuties,
-  savePositions,
-} from "../../services/orders/store/couriers.repository.ts";
+import * as bankRows from "../../services/orders/store/banks.repository.ts";
+import * as couriers from "../../services/orders/store/couriers.repository.ts";
+import * as deadlines from "../../services/orders/store/deadlines.repository.ts";
+import * as disputes from "../../services/orders/store/disputes.repository.ts";
 import * as erasure from "../../services/orders/store/erasure.repository.ts";
 import * as former from "../../services/orders/store/former-deliverers.repository.ts";
-import { findOrder, insertOrder } from "../../services/orders/store/orders.repository.ts";
-import { endRefund, insertRefunds, refundsOf } from "../../services/orders/store/payments.repository.ts";
+import * as offers from "../../services/orders/store/offers.repository.ts";
+import * as lists from "../../services/orders/store/order-lists.repository.ts";
+import {
+  findOrders,
+  isNumber,
+  matchingOrders,
+  type OrderFilter,
+} from "../../services/orders/store/order-search.repository.ts";
+import {
+  findOrder,
+  insertCallback,
+  insertOrder,
+  nowAndNumber,
+  type Viewer,
+} from "../../services/orders/store/orders.repository.ts";
+import * as payments from "../../services/orders/store/payments.repository.ts";
+import * as polls from "../../services/orders/store/reconciliation.repository.ts";
+import * as retention from "../../services/orders/store/retention.repository.ts";
 import { saveDecision } from "../../services/orders/store/unit-of-work.ts";
+import * as unmatched from "../../services/orders/store/unmatched-payments.repository.ts";
 import { shownOrderReader } from "../../services/orders/use-cases/shown-orders.ts";
 import { endForgottenDuties } from "../../services/orders/workers/duties.ts";
 import { sampleQuote } from "../support/orders.ts";
 import { statementsOf } from "../support/statements.ts";
 import { at, statementDatabase } from "../support/still-transaction.ts";
+
+const { endRefund, insertRefunds, refundsOf } = payments;
+const { admissionOf, endSilentDuties, savePositions } = couriers;
 
 /* The statements of Orders by themselves: other rows beside the ones that they name, and times to the moment. */
 
@@ -467,5 +486,792 @@ describe("a bank that another process changes", () => {
     } finally {
       clock.mockRestore();
     }
+  });
+});
+
+let idMs = Date.now();
+/** An id that sorts after those before it: of two ids of one millisecond, each may be the lower one. */
+const nextId = () => newId(++idMs);
+
+/** Runs the work in a transaction in which no other order or courier is. */
+const alone = (work: (trx: Db) => Promise<void>) =>
+  still(async (trx) => {
+    await trx.query("TRUNCATE orders, couriers, order_search CASCADE");
+    await work(trx);
+  });
+
+const PAID = "payment_status = 'paid', paid_minor = total_minor";
+
+/** Coordinates of a place so many metres north of the partners. */
+const north = (meters: number) => ({ latitude: 46.948 + meters / 111_195, longitude: 7.4474 });
+
+describe("the couriers", () => {
+  const onDuty = async (trx: Db, position?: { latitude: number; longitude: number }) => {
+    const id = nextId();
+    await couriers.beginDuty(trx, id, position ? { position } : {});
+    return id;
+  };
+
+  it("are listed by id, those on duty or off it, after one, up to the limit", async () => {
+    await alone(async (trx) => {
+      const [first, second, third] = [await onDuty(trx), await onDuty(trx), await onDuty(trx)];
+      await couriers.endDuty(trx, second);
+      const page = async (filter: Partial<Parameters<typeof couriers.couriersPage>[1]>) =>
+        (await couriers.couriersPage(trx, { limit: 9, ...filter })).map(({ id }) => id);
+      expect(await page({})).toEqual([first, second, third]);
+      expect(await page({ limit: 2 })).toEqual([first, second]);
+      expect(await page({ duty: "on" })).toEqual([first, third]);
+      expect(await page({ duty: "off" })).toEqual([second]);
+      expect(await page({ after: first })).toEqual([second, third]);
+      expect(await page({ duty: "on", after: first })).toEqual([third]);
+      expect(await couriers.countOnDuty(trx)).toBe(2);
+      await couriers.deleteCourier(trx, first);
+      expect(await page({})).toEqual([second, third]);
+    });
+  });
+
+  it("keep what a repeated beginning of the duty does not change, and lose the position at its end", async () => {
+    await alone(async (trx) => {
+      const [id, other] = [newId(), await onDuty(trx, north(1))];
+      await couriers.setCapacity(trx, id, 3);
+      await couriers.beginDuty(trx, id, { vehicle: "bicycle", position: north(0) });
+      await trx.query(`UPDATE couriers SET on_duty_since = ${at(-60)}, heard_at = ${at(-60)}`);
+      await couriers.beginDuty(trx, id, {});
+      const [since] = await rows<{ at: string }>(trx, `SELECT ${at(-60)} AS at`);
+      expect(await couriers.findCourier(trx, id)).toMatchObject({
+        ...{ id, vehicle: "bicycle", ordersAtOnce: 3, onDutySince: since?.at, underWay: 0, ...north(0) },
+      });
+      expect(await rows(trx, "SELECT id FROM couriers WHERE heard_at = now()")).toEqual([{ id }]);
+      expect(await couriers.findDutyPosition(trx, id)).toEqual(north(0));
+      await couriers.endDuty(trx, id);
+      expect(await couriers.findDutyPosition(trx, id)).toBeUndefined();
+      expect(await couriers.findDutyPosition(trx, other)).toEqual(north(1));
+      const off = await couriers.findCourier(trx, id);
+      expect(off).toMatchObject({ vehicle: "bicycle", ordersAtOnce: 3 });
+      for (const field of ["onDutySince", "latitude", "longitude", "positionAt"])
+        expect(off).not.toHaveProperty(field);
+      await couriers.endDuty(trx, id, "car");
+      await couriers.setCapacity(trx, id, undefined);
+      expect(await couriers.findCourier(trx, id)).toMatchObject({ vehicle: "car" });
+      expect(await couriers.findCourier(trx, id)).not.toHaveProperty("ordersAtOnce");
+      expect(await couriers.findCourier(trx, other)).toHaveProperty("onDutySince");
+    });
+  });
+
+  it("nearby with room for one more order, are ten at most, the nearest first", async () => {
+    await alone(async (trx) => {
+      const far = await onDuty(trx, north(5_001));
+      const edge = await onDuty(trx, north(4_999));
+      const near: string[] = [];
+      for (const meters of [40, 30, 20]) near.unshift(await onDuty(trx, north(meters)));
+      const [busy, off, lost] = [await onDuty(trx, north(1)), await onDuty(trx, north(2)), await onDuty(trx)];
+      await delivering(trx, await placed(trx), busy);
+      await couriers.endDuty(trx, off);
+      const nearest = (max: number) => couriers.nearestCouriers(trx, north(0), max);
+      expect(await nearest(1)).toEqual([...near, edge]);
+      expect(await nearest(2)).toEqual([busy, ...near, edge]);
+      await couriers.setCapacity(trx, busy, 2);
+      await delivering(trx, await placed(trx), edge);
+      expect(await nearest(1)).toEqual([busy, ...near]);
+      for (let count = 0; count < 9; count++) await onDuty(trx, north(100 + count));
+      const ten = await nearest(1);
+      expect(ten).toHaveLength(10);
+      for (const id of [far, off, lost, edge]) expect(ten).not.toContain(id);
+      expect(await couriers.admissionOf(trx, busy)).toEqual({
+        isFormer: false,
+        underWay: 1,
+        ordersAtOnce: 2,
+      });
+      expect(await couriers.admissionOf(trx, far)).toEqual({ isFormer: false, underWay: 0 });
+    });
+  });
+
+  it("are near a place once, each place by itself", async () => {
+    await alone(async (trx) => {
+      const [id, me] = [await onDuty(trx), newId()];
+      const [one, two] = [await placed(trx), await placed(trx)];
+      for (const order of [one, two]) await delivering(trx, order, me);
+      const saved = await savePositions(trx, { delivererId: me }, north(0));
+      expect(saved.orders.map(({ orderId }) => orderId).sort()).toEqual([one.id, two.id].sort());
+      expect(saved).toMatchObject({ onDuty: false, orders: [{ place: "pickup", wasNear: false }, {}] });
+      expect(await couriers.recordNear(trx, one.id, "pickup")).toBe(true);
+      expect(await couriers.recordNear(trx, one.id, "pickup")).toBe(false);
+      expect(await couriers.recordNear(trx, one.id, "destination")).toBe(true);
+      const again = await savePositions(trx, { delivererId: me, orderId: one.id }, north(9), undefined);
+      expect(again.orders).toMatchObject([{ orderId: one.id, wasNear: true, place: "pickup" }]);
+      await trx.query("UPDATE orders SET picked_up_at = now() WHERE id = ?", [two.id]);
+      const last = await savePositions(trx, { delivererId: me, orderId: two.id }, north(1_000));
+      expect(last.orders).toMatchObject([{ place: "destination", wasNear: false }]);
+      expect(Math.round(last.orders[0]?.distanceMeters ?? 0)).toBe(1_000);
+      // An older position changes nothing, and one of the future counts as now.
+      const [old] = await rows<{ at: string }>(trx, `SELECT ${at(-9)} AS at`);
+      expect((await savePositions(trx, { delivererId: me }, north(5), old?.at)).orders).toEqual([]);
+      const [later] = await rows<{ at: string; now: string }>(trx, `SELECT ${at(9)} AS at, now() AS now`);
+      const future = await savePositions(trx, { delivererId: me, orderId: two.id }, north(5), later?.at);
+      expect(future.orders).toMatchObject([{ at: later?.now }]);
+      // A courier on duty keeps the newest position, too.
+      await couriers.beginDuty(trx, me, { position: north(3) });
+      expect((await savePositions(trx, { delivererId: me }, north(4), old?.at)).onDuty).toBe(true);
+      expect(await couriers.findDutyPosition(trx, me)).toEqual(north(3));
+      await savePositions(trx, { delivererId: me }, north(6));
+      expect(await couriers.findDutyPosition(trx, me)).toEqual(north(6));
+      expect(await couriers.findDutyPosition(trx, id)).toBeUndefined();
+    });
+  });
+});
+
+describe("the offers of a ready order", () => {
+  const ready = async (trx: Db, change = "") => {
+    const order = await placed(trx);
+    await trx.query(`UPDATE orders SET status = 'ready', ${PAID}${change} WHERE id = ?`, [order.id]);
+    return order.id;
+  };
+
+  it("are due without one, and from the end of the last one, the longest overdue first", async () => {
+    await alone(async (trx) => {
+      await placed(trx);
+      const pooled = await ready(trx, ", pooled_at = now()");
+      const running = await ready(trx, `, offer_until = ${at(1)}`);
+      const ended = await ready(trx, ", offer_until = now()");
+      const overdue = await ready(trx, `, offer_until = ${at(-9)}`);
+      const fresh = await ready(trx);
+      expect(await offers.dueOffers(trx, 9)).toEqual([fresh, overdue, ended]);
+      expect(await offers.dueOffers(trx, 1)).toEqual([fresh]);
+      await offers.postponeOffer(trx, fresh, 1_000);
+      await offers.postponeOffer(trx, running, 0);
+      expect(await offers.dueOffers(trx, 9)).toEqual([overdue, ended]);
+      const locked: boolean[] = [];
+      for (const id of [pooled, running, fresh, ended]) locked.push(await offers.lockDueOffer(trx, id));
+      expect(locked).toEqual([false, false, false, true]);
+    });
+  });
+
+  it("go to couriers on duty with room and no other offer, the nearest with the fewest orders first", async () => {
+    await alone(async (trx) => {
+      const make = async (meters: number | undefined, minutesAgo = 0) => {
+        const id = newId();
+        await couriers.beginDuty(trx, id, meters === undefined ? {} : { position: north(meters) });
+        await trx.query(
+          "UPDATE couriers SET position_at = position_at - ? * interval '1 minute', on_duty_since = ? WHERE id = ?",
+          [minutesAgo, new Date(Date.UTC(2026, 0, 1, 0, 0, 0, serial++)).toISOString(), id],
+        );
+        return id;
+      };
+      let serial = 0;
+      const [nearBusy, near, far] = [await make(100), await make(600), await make(1_200)];
+      await delivering(trx, await placed(trx), nearBusy);
+      const [beyond, stale, unplaced] = [await make(20_100), await make(10, 16), await make(undefined)];
+      const [offered, off] = [await make(10), await make(10)];
+      await ready(trx, `, offered_to = '${offered}', offer_until = ${at(60)}`);
+      await couriers.endDuty(trx, off);
+      const best = (
+        pickup: typeof north extends (m: number) => infer P ? P | undefined : never,
+        tried: string[],
+        ordersMax: number,
+      ) => offers.bestCouriers(trx, { pickup, tried, ordersMax });
+      expect(await best(north(0), [], 2)).toEqual([near, nearBusy, far]);
+      expect(await best(north(0), [], 1)).toEqual([near, far]);
+      expect(await best(north(0), [near], 2)).toEqual([nearBusy, far]);
+      expect(await best(undefined, [], 2)).toEqual([near, far, beyond, stale, unplaced, nearBusy]);
+      await couriers.setCapacity(trx, far, 1);
+      await delivering(trx, await placed(trx), far);
+      expect(await best(undefined, [near], 1)).toEqual([beyond, stale, unplaced]);
+      expect([await offers.lockCourier(trx, near), await offers.lockCourier(trx, off)]).toEqual([
+        true,
+        false,
+      ]);
+    });
+  });
+});
+
+describe("the lists of orders", () => {
+  const ids = (found: readonly { id: string }[]) => found.map(({ id }) => id);
+  const set = (trx: Db, order: Order, change: string) =>
+    trx.query(`UPDATE orders SET ${change} WHERE id = ?`, [order.id]);
+
+  it("of each owner, have the newest confirmation first, page by page; filters narrow them", async () => {
+    await alone(async (trx) => {
+      const orders = [await placed(trx), await placed(trx), await placed(trx), await placed(trx)] as const;
+      const [first, second, third, foreign] = orders;
+      const [me, partnerId, delivererId] = [first.customer.id, newId(), newId()];
+      // Confirmed in this order, whatever their ids are.
+      for (const [index, order] of [third, first, second, foreign].entries()) {
+        await set(trx, order, `created_at = ${at(-100 + index)}`);
+      }
+      for (const order of [second, third]) await set(trx, order, `customer_id = '${me}'`);
+      await set(
+        trx,
+        foreign,
+        `partner_id = '${partnerId}', deliverer_id = '${delivererId}', status = 'delivering', ${PAID}`,
+      );
+      await ended(trx, third);
+      const list = async (owner: lists.Owner, before?: string, limit = 9) =>
+        ids(await lists.listOrders(trx, owner, { limit, before }));
+      const own = { role: "customer", id: me } as const;
+      expect(await list(own)).toEqual([second.id, first.id, third.id]);
+      expect(await list(own, second.id)).toEqual([first.id, third.id]);
+      expect(await list(own, second.id, 1)).toEqual([first.id]);
+      expect(await list({ role: "deliverer", id: delivererId })).toEqual([foreign.id]);
+      expect(await list({ role: "deliverer", id: me })).toEqual([second.id, first.id, third.id]);
+      expect(await list({ role: "partner", partnerId, id: me })).toEqual([
+        foreign.id,
+        second.id,
+        first.id,
+        third.id,
+      ]);
+      expect(await list({ role: "partner", partnerId, id: newId() }, foreign.id)).toEqual([]);
+      const byId = orders
+        .map(({ id }) => id)
+        .sort()
+        .reverse();
+      const admin = { role: "admin" } as const;
+      expect(await list(admin)).toEqual(byId);
+      expect(await list(admin, byId[1], 1)).toEqual([byId[2]]);
+
+      const find = async (
+        owner: lists.Owner,
+        filter: OrderFilter & { before?: string; limit?: number } = {},
+      ) => ids(await findOrders(trx, owner, { limit: 9, ...filter }));
+      const all = [foreign.id, second.id, first.id, third.id];
+      expect(await find(admin)).toEqual(byId);
+      expect(await find(admin, { before: byId[1] as string, limit: 1 })).toEqual([byId[2]]);
+      const open = ["pending", "delivering"] as const;
+      expect(await find(admin, { statuses: open })).toEqual([foreign.id, second.id, first.id]);
+      expect(await find(admin, { statuses: open, limit: 2 })).toEqual([foreign.id, second.id]);
+      expect(await find(admin, { statuses: open, before: foreign.id })).toEqual([second.id, first.id]);
+      expect(await find(admin, { statuses: ["cancelled"] })).toEqual([third.id]);
+      expect(await find(admin, { statuses: ["cancelled"], paymentStatus: "paid" })).toEqual([]);
+      expect(await find(admin, { paymentStatus: "unpaid" })).toEqual([second.id, first.id, third.id]);
+      expect(await find(admin, { paymentStatus: "paid" })).toEqual([foreign.id]);
+      expect(await find(admin, { partnerId })).toEqual([foreign.id]);
+      expect(await find(admin, { customerId: me })).toEqual([second.id, first.id, third.id]);
+      expect(await find(admin, { customerId: me, partnerId })).toEqual([]);
+      expect(await find(admin, { delivererId })).toEqual([foreign.id]);
+      expect(await find(admin, { delivererId: newId() })).toEqual([]);
+      expect(await find(admin, { delivererId, partnerId: newId() })).toEqual([]);
+      expect(await find(admin, { customerId: me, delivererId })).toEqual([]);
+      expect(await find(admin, { ids: [first.id, foreign.id] })).toEqual([foreign.id, first.id]);
+      expect(await find(admin, { ids: [first.id, foreign.id], statuses: ["pending"] })).toEqual([first.id]);
+      expect(await find(admin, { ids: [first.id, foreign.id], paymentStatus: "paid" })).toEqual([foreign.id]);
+      expect(await find({ role: "deliverer", id: delivererId })).toEqual([foreign.id]);
+      expect(await find({ role: "deliverer", id: me })).toEqual([second.id, first.id, third.id]);
+      expect(await find({ role: "partner", partnerId, id: me })).toEqual(all);
+      expect(await find({ role: "partner", partnerId, id: me }, { ids: all })).toEqual([foreign.id]);
+      expect(await find({ role: "partner", partnerId, id: me }, { statuses: open })).toEqual([
+        foreign.id,
+        second.id,
+        first.id,
+      ]);
+      expect(await find({ role: "partner", partnerId, id: newId() }, { statuses: ["delivering"] })).toEqual([
+        foreign.id,
+      ]);
+      expect(await find(own, { statuses: ["pending"] })).toEqual([second.id, first.id]);
+      expect(await find(own, { statuses: ["pending"], paymentStatus: "paid" })).toEqual([]);
+      const [time] = await rows<{ first: string; closed: string; later: string }>(
+        trx,
+        `SELECT ${at(-99)} AS first, closed_at AS closed, closed_at + interval '1 second' AS later FROM orders WHERE id = ?`,
+        [third.id],
+      );
+      expect(await find(own, { from: time?.first })).toEqual([second.id, first.id]);
+      expect(await find(own, { to: time?.first })).toEqual([third.id]);
+      expect(await find(own, { openSince: time?.closed })).toEqual([second.id, first.id, third.id]);
+      expect(await find(own, { openSince: time?.later })).toEqual([second.id, first.id]);
+      expect(await find(admin, { from: time?.first })).toEqual(byId.filter((id) => id !== third.id));
+      expect(await find(admin, { to: time?.first })).toEqual([third.id]);
+      expect(await lists.countOrders(trx)).toEqual({ pending: 2, delivering: 1 });
+    });
+  });
+
+  it("find orders by their number, or by words of the customer", async () => {
+    await alone(async (trx) => {
+      const [one, two] = [await placed(trx), await placed(trx)];
+      for (const order of [one, two]) await set(trx, order, "number = 'K7-042'");
+      await set(trx, two, `customer_name = 'Grace Hopper'`);
+      const partnerId = one.partner.id;
+      expect((await matchingOrders(trx, " k7-042 ")).sort()).toEqual([one.id, two.id].sort());
+      expect(await matchingOrders(trx, "k7-042", partnerId)).toEqual([one.id]);
+      expect(await matchingOrders(trx, "k7-043")).toEqual([]);
+      expect(await matchingOrders(trx, "byr ada")).toEqual([one.id]);
+      expect(await matchingOrders(trx, "ada", partnerId)).toEqual([one.id]);
+      expect(await matchingOrders(trx, "ada", newId())).toEqual([]);
+      expect(await matchingOrders(trx, " ,;")).toEqual([]);
+      expect(["K7-042", "K7-42", "K7-0421234", "KK-042"].map(isNumber)).toEqual([true, false, false, false]);
+    });
+  });
+
+  it("of the pool, have the nearest pickup first, or the longest waiting; without locked handovers", async () => {
+    await alone(async (trx) => {
+      const ready = async (meters: number | undefined, seconds: number, change = "") => {
+        const order = await placed(trx);
+        const place = meters === undefined ? "NULL" : `${north(meters).latitude}`;
+        await set(
+          trx,
+          order,
+          `status = 'ready', ${PAID}, ready_since = ${at(seconds)}, pickup_latitude = ${place}${change}`,
+        );
+        return order.id;
+      };
+      await placed(trx);
+      const [near, far] = [await ready(10, -1), await ready(900, -3)];
+      const [unplaced, locked] = [await ready(undefined, -2), await ready(5, -9, ", handover_failures = 5")];
+      const tried = await ready(20, -4, ", handover_failures = 4, pooled_at = now()");
+      const pool = async (...args: [from?: ReturnType<typeof north>, limit?: number, offered?: boolean]) =>
+        (await lists.poolOrders(trx, args[0], args[1] ?? 9, { offered: args[2] ?? false })).map(
+          ({ orderId }) => orderId,
+        );
+      expect(await pool()).toEqual([tried, far, unplaced, near]);
+      expect(await pool(undefined, 2)).toEqual([tried, far]);
+      expect(await pool(north(0))).toEqual([near, tried, far, unplaced]);
+      expect(await pool(north(0), 2)).toEqual([near, tried]);
+      expect(await pool(undefined, 9, true)).toEqual([tried]);
+      expect(await pool(north(0), 9, true)).toEqual([tried]);
+      expect(await pool(north(0))).not.toContain(locked);
+      const [first] = await lists.poolOrders(trx, north(0), 1);
+      expect(Math.round(first?.distanceMeters ?? 0)).toBe(10);
+    });
+  });
+
+  it("of a courier's offers, have the one that has not ended", async () => {
+    await alone(async (trx) => {
+      const [me, other] = [newId(), newId()];
+      const [mine, foreign] = [await placed(trx), await placed(trx)];
+      await set(trx, mine, `status = 'ready', ${PAID}, offered_to = '${me}', offer_until = ${at(1)}`);
+      await set(trx, foreign, `status = 'ready', ${PAID}, offered_to = '${other}', offer_until = now()`);
+      expect(await lists.offersTo(trx, me)).toMatchObject([{ orderId: mine.id }]);
+      expect(await lists.offersTo(trx, other)).toEqual([]);
+    });
+  });
+
+  it("of stuck orders, have those with an alert, a failed refund or a deadline long overdue", async () => {
+    await alone(async (trx) => {
+      const [alerted, refund, late, fresh] = [
+        await placed(trx),
+        await placed(trx),
+        await placed(trx),
+        await placed(trx),
+      ];
+      await set(trx, alerted, `alerted_at = ${at(-50)}, deadline_at = ${at(60)}, status = 'ready', ${PAID}`);
+      await set(
+        trx,
+        refund,
+        `payment_status = 'refund_failed', status = 'cancelled', closed_at = now(), deadline_at = NULL, updated_at = ${at(-40)}`,
+      );
+      await set(trx, late, `deadline_at = ${at(-30)}, deadline_failures = 1`);
+      await set(trx, fresh, `deadline_at = ${at(-10)}`);
+      const stuck = async (filter: object = {}, limit = 9) =>
+        (await lists.stuckOrders(trx, 10_000, filter, limit)).map(({ order, cause }) => [order.id, cause]);
+      const all = [
+        [alerted.id, "not_assigned"],
+        [refund.id, "refund_failed"],
+        [late.id, "deadline_failing"],
+      ].sort();
+      expect(await stuck()).toEqual(all);
+      expect(await stuck({}, 1)).toEqual(all.slice(0, 1));
+      expect(await stuck({ afterId: all[0]?.[0] })).toEqual(all.slice(1));
+      expect(await stuck({ cause: "refund_failed" })).toEqual([[refund.id, "refund_failed"]]);
+      expect(await stuck({ partnerId: late.partner.id })).toEqual([[late.id, "deadline_failing"]]);
+      expect(await stuck({ city: "bern" })).toEqual(all);
+      expect(await stuck({ city: "Thun" })).toEqual([]);
+      const [time] = await rows<{ before: string; forty: string }>(
+        trx,
+        `SELECT ${at(-39)} AS before, ${at(-40)} AS forty`,
+      );
+      expect((await stuck({ before: time?.before })).map(([id]) => id)).toEqual(
+        [alerted.id, refund.id].sort(),
+      );
+      await set(trx, fresh, `deadline_at = ${at(-11)}`);
+      expect(await lists.stuckGroups(trx, 10_000, {}, "city", 9)).toMatchObject([{ name: "Bern", count: 4 }]);
+      await set(trx, fresh, `status = 'ready', ${PAID}`);
+      const groups = await lists.stuckGroups(trx, 10_000, {}, "cause", 2);
+      expect(groups.map(({ name, count }) => [name, count])).toEqual([
+        ["not_assigned", 2],
+        ["deadline_failing", 1],
+      ]);
+      expect(await lists.stuckGroups(trx, 10_000, { cause: "refund_failed" }, "cause", 9)).toMatchObject([
+        { name: "refund_failed", count: 1, oldest: time?.forty },
+      ]);
+    });
+  });
+});
+
+describe("an order", () => {
+  it("is found by those who may see it, and by no others", async () => {
+    await alone(async (trx) => {
+      const [order, beside] = [await placed(trx), await placed(trx)];
+      const [me, delivererId] = [order.customer.id, newId()];
+      const sees = async (viewer: Viewer, id = order.id) => (await findOrder(trx, id, viewer)) !== undefined;
+      const partnerId = order.partner.id;
+      const stranger = newId();
+      expect(await sees({ role: "customer", id: me })).toBe(true);
+      expect(await sees({ role: "customer", id: stranger })).toBe(false);
+      expect(await sees({ role: "person", id: me })).toBe(true);
+      expect(await sees({ role: "person", id: stranger, partnerId })).toBe(true);
+      expect(await sees({ role: "person", id: stranger, partnerId: newId() })).toBe(false);
+      expect(await sees({ role: "partner", partnerId })).toBe(true);
+      expect(await sees({ role: "partner", partnerId }, beside.id)).toBe(false);
+      expect(await sees({ role: "bank", bankId })).toBe(true);
+      expect(await sees({ role: "bank", bankId: newId() })).toBe(false);
+      expect(await sees({ role: "deliverer", id: delivererId })).toBe(false);
+      await delivering(trx, order, delivererId);
+      expect(await sees({ role: "deliverer", id: delivererId })).toBe(true);
+      expect(await sees({ role: "deliverer", id: stranger })).toBe(false);
+      expect(await sees({ role: "person", id: delivererId, carries: true })).toBe(true);
+      expect(await sees({ role: "person", id: delivererId })).toBe(false);
+      await trx.query("UPDATE orders SET status = 'ready' WHERE id = ?", [order.id]);
+      expect(await sees({ role: "deliverer", id: stranger })).toBe(true);
+      expect(await sees({ role: "anybody" })).toBe(true);
+      expect(await sees({ role: "anybody" }, newId())).toBe(false);
+    });
+  });
+
+  it("gets the first number that no order of its partner has had for a day", async () => {
+    await alone(async (trx) => {
+      const [order, foreign] = [await placed(trx), await placed(trx)];
+      const numbers = ["A1-001", "A1-002"];
+      const numberFor = async ({ partner }: Order) =>
+        (await nowAndNumber(trx, partner.id, numbers, newId())).number;
+      const has = (number: string, created: string) =>
+        trx.query(`UPDATE orders SET number = ?, created_at = ${created} WHERE id = ?`, [number, order.id]);
+      expect(await numberFor(order)).toBe("A1-001");
+      await has("A1-001", at(-86_399));
+      expect([await numberFor(order), await numberFor(foreign)]).toEqual(["A1-002", "A1-001"]);
+      await has("A1-001", at(-86_400));
+      expect(await numberFor(order)).toBe("A1-001");
+      const known = (id: string) => nowAndNumber(trx, newId(), numbers, id);
+      expect([(await known(order.id)).isKnown, (await known(newId())).isKnown]).toEqual([true, false]);
+    });
+  });
+
+  it("takes a partner's callback once, and only of its own partner", async () => {
+    await alone(async (trx) => {
+      const [order, foreign] = [await placed(trx), await placed(trx)];
+      const callback = (change: object = {}) =>
+        insertCallback(trx, {
+          ...{ partnerId: order.partner.id, eventId: "e1", bodyHash: "a".repeat(64), type: "order.ready" },
+          ...{ orderId: order.id, ...change },
+        } as never);
+      expect(await callback({ orderId: foreign.id })).toBe("mismatch");
+      expect(await callback()).toBe("new");
+      expect(await callback()).toBe("known");
+      expect(await callback({ bodyHash: "b".repeat(64) })).toBe("mismatch");
+      expect(
+        await callback({ partnerId: foreign.partner.id, orderId: foreign.id, bodyHash: "b".repeat(64) }),
+      ).toBe("new");
+      expect(await callback({ eventId: "e2" })).toBe("new");
+    });
+  });
+
+  it("is overdue from its deadline, longest first, unless it waits for a retry; failures double the delay", async () => {
+    await alone(async (trx) => {
+      const [late, later, future, waiting] = [
+        await placed(trx),
+        await placed(trx),
+        await placed(trx),
+        await placed(trx),
+      ];
+      const due = (order: Order, seconds: number) =>
+        trx.query(`UPDATE orders SET deadline_at = ${at(seconds)} WHERE id = ?`, [order.id]);
+      for (const [order, seconds] of [
+        [late, 0],
+        [later, -5],
+        [future, 1],
+        [waiting, -9],
+      ] as const)
+        await due(order, seconds);
+      const fails = (order: Order) =>
+        deadlines.recordDeadlineFailure(trx, order.id, { delayMs: 1_000, maxMs: 3_000, error: "broken" });
+      expect(await fails(future)).toBeUndefined();
+      const retries: unknown[] = [];
+      for (let count = 1; count <= 3; count++) {
+        expect(await fails(waiting)).toEqual({ failures: count, version: 1 });
+        const [row] = await rows<{ ms: number }>(
+          trx,
+          "SELECT extract(epoch FROM deadline_retry_at - now())::integer AS ms FROM orders WHERE id = ?",
+          [waiting.id],
+        );
+        retries.push(row?.ms);
+      }
+      expect(retries).toEqual([1, 2, 3]);
+      expect(await deadlines.dueOrders(trx, 9)).toEqual([later.id, late.id]);
+      expect(await deadlines.dueOrders(trx, 1)).toEqual([later.id]);
+      expect(await deadlines.deadlineProblems(trx, [late.id, waiting.id])).toMatchObject([
+        { id: waiting.id, failures: 3, error: "broken" },
+      ]);
+      expect(await deadlines.deadlineProblems(trx, [late.id])).toEqual([]);
+      await trx.query("UPDATE orders SET deadline_retry_at = now() WHERE id = ?", [waiting.id]);
+      expect(await deadlines.dueOrders(trx, 1)).toEqual([waiting.id]);
+      expect([
+        await deadlines.lockDueOrder(trx, late.id),
+        await deadlines.lockDueOrder(trx, future.id),
+      ]).toEqual([true, false]);
+      expect(await deadlines.noticeProblemOf(trx, late.id)).toMatch(/^order\.paid was sent/);
+    });
+  });
+});
+
+describe("the disputes of payments", () => {
+  it("keep the newest report by the bank's time, and do not open again", async () => {
+    await alone(async (trx) => {
+      const base = {
+        disputeId: "d1",
+        paymentId: "p1",
+        reason: "fraud",
+        withdrawn: false,
+        state: "open" as const,
+      };
+      const report = async (seconds: number, change: object = {}) => {
+        const dispute = {
+          ...base,
+          amount: { amountMinor: 5, currency: "EUR" },
+          at: new Date(Date.UTC(2026, 0, 1, 0, 0, seconds)).toISOString(),
+          ...change,
+        };
+        return (await disputes.saveDispute(trx, bankId, dispute as never))?.state;
+      };
+      expect(await report(5)).toBe("open");
+      expect(await report(5)).toBeUndefined();
+      expect(await report(4, { withdrawn: true })).toBeUndefined();
+      expect(await report(5, { withdrawn: true })).toBe("open");
+      expect(await report(6, { state: "lost", withdrawn: true })).toBe("lost");
+      expect(await report(7)).toBeUndefined();
+      expect(await report(7, { state: "won" })).toBe("won");
+      await report(1, { disputeId: "d2" });
+      await report(1, { disputeId: "d3" });
+      const page = (before?: string, limit = 9) => disputes.disputesBefore(trx, { before, limit });
+      const all = await page();
+      expect(all.map(({ id }) => id)).toEqual(
+        all
+          .map(({ id }) => id)
+          .sort()
+          .reverse(),
+      );
+      expect(all.map(({ disputeId }) => disputeId).sort()).toEqual(["d1", "d2", "d3"]);
+      expect(await page(all[0]?.id, 1)).toEqual([all[1]]);
+      const order = await placed(trx);
+      const two = all.map(({ id }) => id).slice(1);
+      await trx.query("UPDATE disputes SET order_id = ? WHERE id = ANY (?::uuid[])", [order.id, two]);
+      expect((await disputes.disputesOf(trx, order.id)).map(({ id }) => id)).toEqual(two.reverse());
+    });
+  });
+});
+
+describe("a bank", () => {
+  it("is listed by id, the active ones alone if wanted, and is changed in the version that was read", async () => {
+    await still(async (trx) => {
+      const [id, second] = [newId(), newId()];
+      const bank = {
+        id,
+        title: "New",
+        adapter: "sandbox",
+        settings: "",
+        webcheckoutUrl: "",
+        active: false,
+        version: 1,
+      };
+      await bankRows.insertBank(trx, bank as never);
+      await bankRows.insertBank(trx, { ...bank, id: second, active: true } as never);
+      expect(await bankRows.findBank(trx, id)).toMatchObject({ id, title: "New" });
+      const known = async (onlyActive: boolean) =>
+        (await bankRows.listBanks(trx, onlyActive)).map((one) => one.id);
+      const all = await known(false);
+      expect(all).toEqual([...all].sort());
+      expect(all).toEqual(expect.arrayContaining([id, second]));
+      expect(await known(true)).toEqual(all.filter((one) => one !== id));
+      expect(await bankRows.saveBank(trx, { ...bank, title: "Old", version: 3 } as never)).toBe(false);
+      expect(await bankRows.saveBank(trx, { ...bank, title: "Now", version: 2 } as never)).toBe(true);
+      expect(await bankRows.findBank(trx, id)).toMatchObject({ title: "Now", version: 2 });
+      expect(await bankRows.findBank(trx, second)).toMatchObject({ title: "New", version: 1 });
+    });
+  });
+
+  it("is silent from its first failure on, and one alert follows after a time", async () => {
+    await still(async (trx) => {
+      const fails = () => polls.recordBankFailure(trx, bankId, { delayMs: 60_000, error: "timeout" });
+      const silence = (ms: number) => polls.markBankAlerted(trx, bankId, ms);
+      expect([await fails(), await fails()]).toEqual([1, 2]);
+      await trx.query(`UPDATE bank_contacts SET silent_since = ${at(-9)}`);
+      expect(await fails()).toBe(3);
+      expect(await silence(9_001)).toBeUndefined();
+      const [since] = await rows<{ at: string }>(trx, `SELECT ${at(-9)} AS at`);
+      expect(await silence(9_000)).toBe(since?.at);
+      expect(await silence(9_000)).toBeUndefined();
+      expect(await polls.bankContact(trx, bankId)).toMatchObject({
+        silentSince: since?.at,
+        error: "timeout",
+      });
+      expect(await polls.bankContact(trx, newId())).toBeUndefined();
+      expect(await polls.recordBankAnswer(trx, bankId)).toMatchObject({ wasSilent: true });
+      expect(await polls.recordBankAnswer(trx, bankId)).toMatchObject({ wasSilent: false });
+      expect(await polls.bankContact(trx, bankId)).not.toHaveProperty("silentSince");
+    });
+  });
+
+  it("has due polls of unpaid and of paid orders, each bank its own, unless it waits for a retry", async () => {
+    await alone(async (trx) => {
+      const [unpaid, paid, future] = [await placed(trx), await placed(trx), await placed(trx)];
+      const elsewhere = newId();
+      await bankRows.insertBank(trx, {
+        id: elsewhere,
+        title: "Else",
+        adapter: "sandbox",
+        settings: "",
+        webcheckoutUrl: "",
+        active: true,
+        version: 1,
+      } as never);
+      const due = async () => (await polls.dueBanks(trx)).map(({ id }) => id);
+      const poll = (order: Order, seconds: number, more = "") =>
+        trx.query(`UPDATE orders SET reconcile_at = ${at(seconds)}${more} WHERE id = ?`, [order.id]);
+      for (const order of [unpaid, paid, future]) await poll(order, 1);
+      expect(await due()).toEqual([]);
+      await poll(unpaid, 0);
+      expect(await due()).toEqual([bankId]);
+      await poll(unpaid, 1);
+      await poll(paid, -3, `, status = 'ready', ${PAID}`);
+      expect(await due()).toEqual([]);
+      await poll(paid, -3, ", paid_at = now()");
+      expect(await due()).toEqual([bankId]);
+      await polls.recordBankFailure(trx, bankId, { delayMs: 1, error: "timeout" });
+      expect(await due()).toEqual([]);
+      await trx.query("UPDATE bank_contacts SET retry_at = now()");
+      expect(await polls.dueBanks(trx)).toMatchObject([{ id: bankId, failures: 1 }]);
+      await poll(unpaid, -2);
+      expect([await polls.countOverduePolls(trx, 2_001), await polls.countOverduePolls(trx, 2_000)]).toEqual([
+        1, 2,
+      ]);
+      const claim = async (bank: string, limit = 9) =>
+        (await polls.claimPolls(trx, { bankId: bank, leaseId: newId(), leaseMs: 1_000, limit })).map(
+          ({ id }) => id,
+        );
+      expect(await claim(elsewhere)).toEqual([]);
+      expect(await claim(bankId, 1)).toEqual([unpaid.id]);
+      expect(await claim(bankId)).toEqual([paid.id]);
+      expect(await claim(bankId)).toEqual([]);
+      expect(await polls.reconciliationOf(trx, paid.id)).toMatchObject({
+        looks: 1,
+        nextAt: expect.any(String),
+      });
+      expect(await polls.reconciliationOf(trx, newId())).toBeUndefined();
+    });
+  });
+});
+
+describe("payments that match no order", () => {
+  it("are listed until they are refunded, each with its newest refund, and are assigned once", async () => {
+    await alone(async (trx) => {
+      await trx.query("TRUNCATE payment_receipts, refunds CASCADE");
+      const order = await placed(trx);
+      const receive = async (paymentId: string, outcome: "unmatched" | "accepted") => {
+        const payment = {
+          bankId,
+          paymentId,
+          eventId: paymentId,
+          amount: { amountMinor: 500, currency: "EUR" },
+        };
+        const of = { statedOrder: "?", outcome, orderId: outcome === "accepted" ? order.id : undefined };
+        const [id, again] = [nextId(), nextId()];
+        expect(await payments.insertReceipt(trx, { ...payment, ...of, id })).toBe(true);
+        expect(await payments.insertReceipt(trx, { ...payment, ...of, id: again })).toBe(false);
+        return id;
+      };
+      const [one, two, three] = [
+        await receive("p1", "unmatched"),
+        await receive("p2", "unmatched"),
+        await receive("p3", "unmatched"),
+      ];
+      await receive("p4", "accepted");
+      const list = async (before?: string, limit = 9) =>
+        (await unmatched.unmatchedPayments(trx, { before, limit })).map(({ id }) => id);
+      expect(await list()).toEqual([three, two, one]);
+      expect(await list(three, 1)).toEqual([two]);
+      const refund = (paymentId: string) => ({
+        id: newId(),
+        paymentId,
+        amount: { amountMinor: 100, currency: "EUR" },
+        reason: "x",
+      });
+      const [older, newer] = [refund("p1"), refund("p1")];
+      await payments.insertRefunds(trx, { bankId }, [older]);
+      await trx.query(`UPDATE refunds SET created_at = ${at(-9)}, state = 'completed'`);
+      expect(await list()).toEqual([three, two]);
+      await payments.insertRefunds(trx, { bankId }, [newer]);
+      const [, , withRefund] = await unmatched.unmatchedPayments(trx, { limit: 9 });
+      expect(withRefund).toMatchObject({
+        id: one,
+        refundId: newer.id,
+        refundState: "pending",
+        refundMinor: 200,
+      });
+      expect(await unmatched.assignReceipt(trx, one, { orderId: order.id, outcome: "accepted" })).toBe(false);
+      expect(await unmatched.assignReceipt(trx, two, { orderId: order.id, outcome: "accepted" })).toBe(true);
+      expect(await unmatched.assignReceipt(trx, two, { orderId: order.id, outcome: "accepted" })).toBe(false);
+      expect(await unmatched.lockReceipt(trx, two)).toMatchObject({
+        id: two,
+        outcome: "accepted",
+        orderId: order.id,
+      });
+      expect(await unmatched.lockReceipt(trx, newId())).toBeUndefined();
+      expect(await unmatched.findAnyRefund(trx, newer.id)).toMatchObject({
+        id: newer.id,
+        receiptId: one,
+        outcome: "unmatched",
+      });
+      expect(await unmatched.findAnyRefund(trx, newId())).toBeUndefined();
+      expect(await payments.findReceipt(trx, bankId, "p2")).toEqual({ amountMinor: 500, currency: "EUR" });
+      expect(await payments.findReceipt(trx, newId(), "p2")).toBeUndefined();
+      expect(await payments.findReceipt(trx, bankId, "p9")).toBeUndefined();
+      expect((await payments.receiptsOf(trx, order.id)).map(({ paymentId }) => paymentId)).toEqual([
+        "p2",
+        "p4",
+      ]);
+      expect(await payments.findRefund(trx, bankId, newer.id)).toMatchObject({ id: newer.id, bankId });
+      expect(await payments.findRefund(trx, newId(), newer.id)).toBeUndefined();
+      expect(await payments.dueRefundBanks(trx)).toEqual([bankId]);
+      const claim = { bankId, leaseId: newId(), leaseMs: 1_000, limit: 9 };
+      expect(await payments.claimRefunds(trx, { ...claim, bankId: newId() })).toEqual([]);
+      const [claimed] = await payments.claimRefunds(trx, claim);
+      expect(claimed).toMatchObject({ id: newer.id, state: "pending", attempts: 1 });
+      expect(await payments.dueRefundBanks(trx)).toEqual([]);
+      expect([
+        await payments.markRefundAlerted(trx, newer.id),
+        await payments.markRefundAlerted(trx, newer.id),
+      ]).toEqual([true, false]);
+      const later = { state: "unknown", delayMs: 0, error: "503" } as const;
+      expect(await payments.releaseRefund(trx, { id: newer.id, leaseId: newId() } as never, later)).toBe(
+        false,
+      );
+      expect(await payments.releaseRefund(trx, claimed as never, later)).toBe(true);
+      expect(await payments.claimRefunds(trx, claim)).toMatchObject([{ state: "unknown", attempts: 2 }]);
+      // Without an order and a refund they are deleted when they are old enough.
+      const after = nextId();
+      expect(await retention.pruneUnmatched(trx, three, 9)).toBe(0);
+      expect(await retention.pruneUnmatched(trx, after, 9)).toBe(1);
+      expect(await list()).toEqual([one]);
+    });
+  });
+
+  it("and their events are stored once", async () => {
+    await alone(async (trx) => {
+      const event = {
+        bankId,
+        eventId: "evt",
+        bodyHash: "a".repeat(64),
+        body: "{}\0",
+        kind: "paid",
+        paymentId: "p",
+      } as const;
+      expect(await payments.insertEvent(trx, event)).toBe("new");
+      expect(await payments.insertEvent(trx, event)).toBe("known");
+      expect(await payments.insertEvent(trx, { ...event, bodyHash: "b".repeat(64) })).toBe("mismatch");
+      expect(await payments.insertEvent(trx, { ...event, eventId: "other", bodyHash: "b".repeat(64) })).toBe(
+        "new",
+      );
+      await payments.markEventUnusable(trx, bankId, "evt");
+      await payments.markEventUnusable(trx, newId(), "other");
+      expect(await rows(trx, "SELECT event_id AS id, kind FROM payment_events ORDER BY event_id")).toEqual([
+        { id: "evt", kind: "unusable" },
+        { id: "other", kind: "paid" },
+      ]);
+    });
   });
 });
