@@ -143,7 +143,7 @@ export function gateway(config: Settings, clock: Clock, admitting = admission())
       ...outdatedEvent(cachedActions, (action) => answers.invalidate(action)),
       "order.moved": (ctx: Ctx<LiveData<"order.moved">>) => streams.moved(ctx.params),
       "order.position": (ctx: Ctx<LiveData<"order.position">>) => streams.position(ctx.params),
-      "log.appended": () => events.appended(),
+      "log.appended": (ctx: Ctx<LiveData<"log.appended">>) => events.appended(ctx.params.position),
       "session.revoked": (ctx: Context<{ sessionId?: unknown }>) => {
         const { sessionId } = ctx.params;
         if (typeof sessionId === "string") places.endSession(sessionId);

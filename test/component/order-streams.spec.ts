@@ -415,8 +415,9 @@ describe("streams from the event log", () => {
   }
   const add = (...more: Omit<LogEntry, "id">[]) => {
     for (const one of more) entries.push({ id: (entries.at(-1)?.id ?? 0) + 7, ...one });
-    log.appended();
-    return entries.at(-1)?.id as number;
+    const id = entries.at(-1)?.id as number;
+    log.appended(id);
+    return id;
   };
   const user = (role: Caller["role"], more: Partial<Caller> = {}): Caller => ({
     ...{ id: newId(), sessionId: newId(), role },

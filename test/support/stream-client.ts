@@ -1,4 +1,4 @@
-import { type ClientRequest, get, type IncomingMessage } from "node:http";
+import { type ClientRequest, get } from "node:http";
 
 /** An event of a stream, without its data's details. */
 export interface Seen {
@@ -15,22 +15,27 @@ export interface StreamClient {
   readonly reloads: number;
   /** Why the server refused it last. */
   readonly refusal: number | undefined;
-  /** Breaks the connection and connects again. @param url of another gateway */
-  reconnect(url?: string): void;
+  /** How many connections it has made. */
+  readonly connections: number;
+  /** Breaks the connection and connects again, to the next gateway. */
+  reconnect(): void;
   close(): void;
 }
 
 const RECONNECT_MS = 100;
 
-/** @param url with the path of the stream */
-export function streamClient(url: string, token: string): StreamClient {
+/**
+ * @param urls with the path of the stream, of each gateway: a client whose connection ended goes to the next one
+ * @param tokenOf a fresh access token
+ */
+export function streamClient(urls: readonly string[], tokenOf: () => Promise<string>): StreamClient {
   const seen: Seen[] = [];
-  let at = url;
   let last: string | undefined;
   let reloads = 0;
   let refusal: number | undefined;
+  let connections = 0;
   let isClosed = false;
-  let current: { request: ClientRequest; response?: IncomingMessage } | undefined;
+  let current: { request?: ClientRequest } | undefined;
   let retry: NodeJS.Timeout | undefined;
 
   const read = (block: string) => {
@@ -45,17 +50,21 @@ export function streamClient(url: string, token: string): StreamClient {
     const { order_id: orderId, version } = JSON.parse(data) as { order_id?: string; version?: number };
     seen.push({ id: Number(id), event, ...(orderId && { orderId }), ...(version && { version }) });
   };
-  const connect = () => {
-    const headers = { Authorization: `Bearer ${token}`, ...(last && { "Last-Event-ID": last }) };
-    const mine: NonNullable<typeof current> = { request: get(at, { headers, agent: false }) };
+  const connect = async () => {
+    const url = urls[connections++ % urls.length] as string;
+    const mine: NonNullable<typeof current> = {};
     current = mine;
     const again = () => {
       if (isClosed || current !== mine) return;
       current = undefined;
       retry = setTimeout(connect, RECONNECT_MS);
     };
+    const token = await tokenOf().catch(() => undefined);
+    if (current !== mine) return;
+    if (token === undefined) return again();
+    const headers = { Authorization: `Bearer ${token}`, ...(last && { "Last-Event-ID": last }) };
+    mine.request = get(url, { headers, agent: false });
     mine.request.on("error", again).on("response", (response) => {
-      mine.response = response;
       if (response.statusCode !== 200) {
         refusal = response.statusCode;
         response.resume().on("close", again);
@@ -72,7 +81,7 @@ export function streamClient(url: string, token: string): StreamClient {
       response.on("error", () => undefined).on("close", again);
     });
   };
-  connect();
+  void connect();
   const drop = () => {
     const { request } = current ?? {};
     current = undefined;
@@ -87,10 +96,12 @@ export function streamClient(url: string, token: string): StreamClient {
     get refusal() {
       return refusal;
     },
-    reconnect(url = at) {
+    get connections() {
+      return connections;
+    },
+    reconnect() {
       drop();
-      at = url;
-      connect();
+      void connect();
     },
     close() {
       isClosed = true;

@@ -112,7 +112,7 @@ describe("five hundred streams of one gateway", () => {
       const streams: Followed[] = [];
       const open = (kind: Followed["kind"], of: string, path: string, { token }: Person) => {
         for (let count = 0; count < STREAMS_EACH; count++)
-          streams.push({ kind, of, client: streamClient(`${base}${path}`, token) });
+          streams.push({ kind, of, client: streamClient([`${base}${path}`], async () => token) });
       };
       for (const { partnerId, staff } of partners)
         for (const who of staff) open("partner", partnerId, `/partners/${partnerId}/events`, who);

@@ -39,8 +39,8 @@ export interface LogStreams {
   open(subscription: LogSubscription, res: ServerResponse, headers: Record<string, string>): Promise<void>;
   /** Answers a HEAD request with the headers of the stream. */
   sendHeaders(res: ServerResponse, headers: Record<string, string>): void;
-  /** The log has new entries. */
-  appended(): void;
+  /** The log has new entries, the newest one at this place. */
+  appended(position: number): void;
   /** How often a client had to read its list anew, because events after its last one were no longer stored. */
   gaps(): number;
   /** Stops the reading of the log, after the streams have ended. */
@@ -142,8 +142,8 @@ export function logStreams(places: StreamPlaces, read: ReadLog, logger: () => Lo
     sendHeaders(res, headers) {
       send(res, 200, { ...headers, ...STREAM_HEADERS });
     },
-    appended() {
-      follower?.wake();
+    appended(position) {
+      if (follower && position !== follower.position()) follower.wake();
     },
     gaps: () => gaps,
     async close() {

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Failpoint } from "../../../lib/failpoint.ts";
 import type { MemberName } from "../cluster.ts";
+import { follow } from "../followers.ts";
 import { acknowledged } from "../ledger.ts";
 import { load, untilEvents } from "../load.ts";
 import { killPostgres } from "../postgres.ts";
@@ -101,6 +102,7 @@ export async function callbacksUnderKills(run: Run): Promise<Outcome> {
     }
   };
 
+  const followers = await follow(run);
   const load1 = load(run.world, ledger, random);
   const until = untilEvents(ledger, scale.events);
   const sinceMs = performance.now();
@@ -129,6 +131,7 @@ export async function callbacksUnderKills(run: Run): Promise<Outcome> {
   const events = acknowledged(ledger) - before;
   const repeats = await repeatAcknowledged(run);
   await quiet(run);
+  const followed = await followers.judge();
   const spared = ofOrders.filter((place) => !fired.has(`orders ${place}`));
   const again = run.world.bank.repeats - refundsBefore;
   return {
@@ -145,6 +148,8 @@ export async function callbacksUnderKills(run: Run): Promise<Outcome> {
       "load s": Math.round(loadedMs / 1000),
       "drained ms": drainedMs,
       "refunds asked for again": again,
+      "streams connected": followed.connections,
+      "events of streams": followed.events,
       ...repeats.figures,
       ...answerFigures(ledger),
     },
@@ -153,6 +158,7 @@ export async function callbacksUnderKills(run: Run): Promise<Outcome> {
       ...strangeEnds,
       ...load1.strange,
       ...repeats.problems,
+      ...followed.problems,
       ...(again > 0 ? [`${again} refunds were asked for again, of a bank that tells what it has done`] : []),
       ...(scale.kills >= KILLS_FOR_ALL_PLACES ? spared.map((place) => `orders never died at ${place}`) : []),
       ...(await compare(run)),
