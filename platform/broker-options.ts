@@ -1,4 +1,4 @@
-import type { BrokerOptions, Middleware } from "moleculer";
+import type { BrokerOptions, Discoverers, Middleware } from "moleculer";
 import { customRules } from "../contracts/validation.ts";
 import { BoundedCacher } from "../mixins/caching/bounded-cacher.ts";
 import { retryDeadline } from "../mixins/retry-deadline/retry-deadline.middleware.ts";
@@ -21,6 +21,7 @@ export interface NodeOptions {
   /** Seconds. For nodes in separate processes, which may end without a disconnect packet. */
   heartbeatInterval?: number | undefined;
   heartbeatTimeout?: number | undefined;
+  discoverer?: Discoverers.Base | undefined;
   requestTimeoutMs: number;
   cacher?: BrokerOptions["cacher"];
   logLevel: string;
@@ -45,6 +46,7 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
     transporter: node.transporter,
     ...(node.heartbeatInterval && { heartbeatInterval: node.heartbeatInterval }),
     ...(node.heartbeatTimeout && { heartbeatTimeout: node.heartbeatTimeout }),
+    ...(node.discoverer && { registry: { discoverer: node.discoverer } }),
     cacher: node.cacher ?? new BoundedCacher(),
     logger: { type: "Console", options: { level: node.logLevel, formatter: node.json ? "json" : "short" } },
     requestTimeout: node.requestTimeoutMs,

@@ -10,7 +10,7 @@ export interface ClusterTransport {
   /** @param node name of the node, such as `orders` */
   nodeIdOf(node: string): string;
   /** A new object for each broker, which may change it. */
-  transport(): Pick<NodeOptions, "transporter" | "heartbeatInterval" | "heartbeatTimeout">;
+  transport(): Pick<NodeOptions, "transporter" | "heartbeatInterval" | "heartbeatTimeout" | "discoverer">;
   /** Whether this broker can reach the others now. */
   answers(broker: ServiceBroker): Promise<boolean>;
 }

@@ -127,7 +127,6 @@ async function start(
     port: settings.OPS_PORT,
     allowedHosts: settings.ALLOWED_HOSTS,
     brokers: () => services.brokers,
-    checks: services.checks,
     degradations: services.degradations,
     counters: metrics.text,
   });

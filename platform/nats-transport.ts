@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { ParsedSettings } from "../lib/settings/settings.ts";
+import { KnownNodesDiscoverer } from "../mixins/transporter/known-nodes.discoverer.ts";
 import { natsClientOf } from "../mixins/transporter/moleculer-internals.ts";
 import { natsTransporter } from "../mixins/transporter/nats.ts";
 import type { MessageBus } from "../providers/message-bus/index.ts";
@@ -7,7 +8,7 @@ import { jetStreamMessageBus, streamLimitsOf } from "../providers/message-bus/je
 import { natsOptions } from "../providers/message-bus/nats-options.ts";
 import type { ClusterTransport } from "./cluster-transport.ts";
 
-/** A killed node leaves the registry after SILENCE_SECONDS. Earlier calls to it fail by gRPC at once. */
+/** A killed node leaves the registry after SILENCE_SECONDS, unless NATS is away. Calls to it fail by gRPC at once. */
 const HEARTBEAT_SECONDS = 3;
 const SILENCE_SECONDS = 10;
 
@@ -38,6 +39,7 @@ export function natsTransport(settings: NatsSettings): ClusterTransport {
       transporter: natsTransporter(natsOptions(settings)),
       heartbeatInterval: HEARTBEAT_SECONDS,
       heartbeatTimeout: SILENCE_SECONDS,
+      discoverer: new KnownNodesDiscoverer(2 * HEARTBEAT_SECONDS * 1_000),
     }),
     async answers(broker) {
       // Moleculer reports "connected" even while the client reconnects.

@@ -2,6 +2,7 @@ import { ServiceBroker, type ServiceSchema } from "moleculer";
 import { sharedServer } from "moleculer-grpc";
 import type { ServiceName } from "../lib/settings/catalogue.ts";
 import type { Settings } from "../lib/settings/settings.ts";
+import type { Degradation } from "../mixins/health/health.mixin.ts";
 import { supplyDependencies } from "../mixins/node-dependencies/node-dependencies.mixin.ts";
 import { inProcessMessageBus, type MessageBus } from "../providers/message-bus/index.ts";
 import { type ClusterTransport, inMemoryTransport } from "./cluster-transport.ts";
@@ -24,6 +25,9 @@ const nodes: readonly (readonly ServiceName[])[] = [
   ["notifications"],
 ];
 
+const NO_MESSAGE_BUS = "NATS takes no messages: they wait in the outboxes";
+const NO_TRANSPORTER = "NATS does not answer: only calls over the bridge are possible";
+
 /** The services that a service waits for at its start, because it calls them to answer most requests. */
 const needs: Partial<Record<ServiceName, readonly ServiceName[]>> = {
   api: ["identity", "media", "orders", "partners", "notifications"],
@@ -35,10 +39,8 @@ export interface Topology {
   readonly brokers: readonly ServiceBroker[];
   /** The node that runs a service here. @throws Error when SERVICES leaves it out */
   brokerOf(service: ServiceName): ServiceBroker;
-  /** Readiness checks of the process itself: whether calls and messages can be sent now. */
-  readonly checks: Record<"message_bus" | "transporter", () => Promise<boolean>>;
   /** Reasons why an operator has to act although the process works. */
-  readonly degradations: Record<"certificate", () => string | undefined>;
+  readonly degradations: Record<"message_bus" | "transporter" | "certificate", Degradation>;
   start(): Promise<void>;
   /** Stops the gateway first, so that no request fails at a stopped service. Running calls are finished. */
   stop(): Promise<void>;
@@ -84,11 +86,13 @@ export async function topology(
       if (!broker) throw new Error(`SERVICES leaves out ${service}`);
       return broker;
     },
-    checks: {
-      message_bus: () => messageBus.ready(),
-      transporter: async () => (await Promise.all(brokers.map(transport.answers))).every(Boolean),
+    // Without NATS, calls over the bridge go on, and messages wait in the outboxes. A start waits for NATS.
+    degradations: {
+      message_bus: async () => ((await messageBus.ready()) ? undefined : NO_MESSAGE_BUS),
+      transporter: async () =>
+        (await Promise.all(brokers.map(transport.answers))).every(Boolean) ? undefined : NO_TRANSPORTER,
+      certificate: () => certificateWarning(settings.GRPC_TLS_CERT),
     },
-    degradations: { certificate: () => certificateWarning(settings.GRPC_TLS_CERT) },
     async start() {
       await Promise.all(brokers.map((broker) => broker.start()));
       // A node announces its services a moment after its start; wait until each broker knows all of them.

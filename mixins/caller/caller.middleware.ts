@@ -3,6 +3,7 @@ import type { Context, Middleware, ServiceBroker } from "moleculer";
 import { call } from "../../contracts/actions.ts";
 import type { Locals, Meta } from "../../contracts/meta.ts";
 import type { Clock } from "../../lib/clock.ts";
+import { hasAction } from "../transporter/moleculer-internals.ts";
 import { type TokenVerifier, tokenVerifier } from "./token-verifier.ts";
 
 export interface CallerOptions {
@@ -14,13 +15,15 @@ export interface CallerOptions {
   clock?: Clock;
 }
 
+const KEYS = "identity.jwks";
+
 const verifiers = new WeakMap<ServiceBroker, TokenVerifier>();
 
 /**
  * Verifies the token of each call of an action on this node and stores the caller in `ctx.locals.caller`. Locals are never
  * sent to other nodes, so a node cannot claim to be a caller. A call with an invalid token is refused. Without a token
  * there is no caller, and the action decides by `callerOf`. After the event `session.revoked` the tokens of that session
- * are refused.
+ * are refused. The keys are loaded as soon as Identity is known, so that NATS may be away at the first token.
  */
 export function callerMiddleware(options: CallerOptions): Middleware {
   const { jwks = identityKeys, ...rest } = options;
@@ -29,6 +32,9 @@ export function callerMiddleware(options: CallerOptions): Middleware {
     created(broker) {
       const verifier = tokenVerifier({ ...rest, jwks: () => jwks(broker) });
       verifiers.set(broker, verifier);
+      broker.localBus.on("$services.changed", () => {
+        if (hasAction(broker, KEYS)) void verifier.prepare();
+      });
       broker.createService({
         name: "$caller",
         events: {
@@ -64,7 +70,7 @@ export function verifierOf(broker: ServiceBroker): TokenVerifier {
 
 /** The key set of the identity provider. The call needs no token. */
 export async function identityKeys(broker: ServiceBroker): Promise<readonly JWK[]> {
-  return (await call(broker, "identity.jwks", {})).keys;
+  return (await call(broker, KEYS, {})).keys;
 }
 
 /** The caller of the parent call, when that has the same token and was verified on this node. */

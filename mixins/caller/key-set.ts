@@ -15,6 +15,8 @@ export interface KeySet {
    * @throws SERVICE_UNAVAILABLE when there is no set yet and the source does not answer
    */
   holding(kid: string): Promise<KeyResolver>;
+  /** Loads the set if there is none yet. A failure is ignored. */
+  prepare(): Promise<void>;
 }
 
 interface Known {
@@ -51,6 +53,9 @@ export function keySet(source: () => Promise<readonly JWK[]>, clock: Clock): Key
   const mayRefresh = () => loading !== undefined || clock.now() - requestedAtMs >= REFRESH_INTERVAL_MS;
 
   return {
+    async prepare() {
+      if (!known) await refresh();
+    },
     async holding(kid) {
       if (known?.kids.has(kid)) {
         if (clock.now() - known.atMs > MAX_AGE_MS && mayRefresh()) void refresh();

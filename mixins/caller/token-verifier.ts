@@ -37,6 +37,8 @@ export interface TokenVerifier {
    * SERVICE_UNAVAILABLE while there are no keys
    */
   verify(token: string): Promise<Caller>;
+  /** Loads the public keys if there are none yet, so that tokens can be verified while their source is away. */
+  prepare(): Promise<void>;
   /** Refuses all tokens of this session from now on. */
   revoke(sessionId: string): void;
 }
@@ -100,6 +102,7 @@ export function tokenVerifier(options: TokenVerifierOptions): TokenVerifier {
       if (revoked.has(caller.sessionId)) throw fail("SESSION_REVOKED", "This session was signed out.");
       return caller;
     },
+    prepare: () => keys.prepare(),
     revoke(sessionId) {
       const nowMs = clock.now();
       for (const [id, untilMs] of revoked) {

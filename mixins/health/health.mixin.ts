@@ -10,7 +10,7 @@ export type Check = () => boolean | Promise<boolean>;
 export type Gauge = () => Figures | Promise<Figures>;
 export type Figures = number | Record<string, number>;
 
-export type Degradation = () => string | undefined;
+export type Degradation = () => string | undefined | Promise<string | undefined>;
 
 export interface HealthOptions {
   /** By the name of the dependency: `{ postgres: () => db.ping() }`. */
@@ -97,12 +97,15 @@ function register(broker: ServiceBroker, registered: Registered): void {
 export async function checkHealth(broker: ServiceBroker): Promise<CheckResult[]> {
   const running = [...(registries.get(broker) ?? [])].flatMap(({ service, checks, degradations }) => [
     ...Object.entries(checks).map(async ([check, run]) => ({ service, check, ok: await passes(run) })),
-    ...Object.entries(degradations).map(([check, read]) => {
-      const degraded = read();
-      return { service, check, ok: true, ...(degraded !== undefined && { degraded }) };
-    }),
+    ...Object.entries(degradations).map(([check, read]) => degradationOf(service, check, read)),
   ]);
   return await Promise.all(running);
+}
+
+/** A degradation that cannot be read in time counts as one. */
+export async function degradationOf(service: string, check: string, read: Degradation): Promise<CheckResult> {
+  const degraded = await runInTime(read).catch(() => "does not answer");
+  return { service, check, ok: true, ...(degraded !== undefined && { degraded }) };
 }
 
 /** Reads every gauge of this broker's services. A gauge that fails is omitted. */

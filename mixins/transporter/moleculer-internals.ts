@@ -18,6 +18,12 @@ export function endpointOf(ctx: Context): Endpoint {
   return ctx.endpoint as unknown as Endpoint;
 }
 
+/** Whether a node that is known and available offers this action. */
+export function hasAction(broker: ServiceBroker, name: string): boolean {
+  const { actions } = broker.registry as unknown as { actions: { isAvailable(name: string): boolean } };
+  return actions.isAvailable(name);
+}
+
 /** Removes a node from the registry. @returns whether it was there */
 export function removeNode(broker: ServiceBroker, nodeID: string): boolean {
   const { nodes } = broker.registry as unknown as { nodes: { delete(nodeID: string): boolean } };

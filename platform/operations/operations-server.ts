@@ -3,12 +3,11 @@ import type { AddressInfo } from "node:net";
 import type { ServiceBroker } from "moleculer";
 import { foreignHeader } from "../../lib/net/foreign-request.ts";
 import {
-  type Check,
   type CheckResult,
   checkHealth,
   type Degradation,
+  degradationOf,
   type GaugeResult,
-  passes,
   readGauges,
 } from "../../mixins/health/health.mixin.ts";
 import { labelValue } from "./call-metrics.ts";
@@ -31,8 +30,6 @@ export interface OperationsOptions {
   /** Further host names of requests that are accepted. IP addresses and localhost always are. */
   allowedHosts?: string;
   brokers: () => readonly ServiceBroker[];
-  /** Readiness checks of the process itself, by name. */
-  checks: Record<string, Check>;
   /** Reasons why the process is degraded or soon will be, by name. */
   degradations?: Record<string, Degradation>;
   /** Counters of the process itself, in the text format of Prometheus. */
@@ -69,14 +66,10 @@ export async function startOperationsServer(options: OperationsOptions): Promise
   const live = async (response: ServerResponse) =>
     send(response, 200, "application/json", '{"status":"live"}');
   const askAll = async (): Promise<CheckResult[]> => {
-    const own = Object.entries(options.checks).map(async ([check, ask]) => [
-      { service: "platform", check, ok: await passes(ask) },
-    ]);
-    const worse = Object.entries(options.degradations ?? {}).map(([check, ask]): CheckResult => {
-      const degraded = ask();
-      return { service: "platform", check, ok: true, ...(degraded !== undefined && { degraded }) };
-    });
-    return (await Promise.all([...own, worse, ...options.brokers().map(checkHealth)])).flat();
+    const own = Object.entries(options.degradations ?? {}).map(([check, ask]) =>
+      degradationOf("platform", check, ask),
+    );
+    return (await Promise.all([...own, ...options.brokers().map(checkHealth)])).flat();
   };
   const readiness = async (response: ServerResponse) => {
     const checks = await askAll();

@@ -53,6 +53,24 @@ describe("the caller middleware", () => {
     await expect(ask("back.nested", token)).resolves.toEqual(caller);
   });
 
+  it("on a node that has verified no token yet, verifies one while Identity is away", async () => {
+    const [late, ownKeys] = [broker("late"), broker("own-keys")];
+    ownKeys.createService(identity.service);
+    late.createService({ name: "late", actions: { who: (ctx: Ctx<unknown>) => callerOf(ctx) } });
+    await Promise.all([late.start(), ownKeys.start()]);
+    await late.waitForServices(["identity"]);
+    await Promise.all([ownKeys.stop(), keys.stop()]);
+    try {
+      const id = newId();
+      const token = await identity.token({ id, role: "customer" });
+      const who = () => late.call("late.who", {}, { meta: { token } });
+      await eventually(async () => await expect(who()).resolves.toMatchObject({ id }));
+    } finally {
+      await keys.start();
+      await late.stop();
+    }
+  });
+
   it("without a token, leaves the decision to the action", async () => {
     await expect(ask("back.open")).resolves.toEqual({ caller: "nobody" });
     await expect(ask("back.who")).rejects.toMatchObject({ type: "UNAUTHENTICATED", code: 401 });

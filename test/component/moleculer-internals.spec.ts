@@ -8,6 +8,7 @@ import { newId } from "../../lib/ids.ts";
 import {
   aliasesOf,
   endpointOf,
+  hasAction,
   httpHandlerOf,
   lruCacheOf,
   natsClientOf,
@@ -46,6 +47,10 @@ describe("an internal of Moleculer", () => {
   afterAll(async () => {
     server?.close();
     await Promise.all([near.stop(), far.stop()]);
+  });
+
+  it("actions, of the registry, know which action is available", () => {
+    expect(["far.ping", "far.pong"].map((name) => hasAction(near, name))).toEqual([true, false]);
   });
 
   it("httpHandler, of moleculer-web, answers a request", async () => {

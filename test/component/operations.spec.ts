@@ -11,6 +11,7 @@ let server: OperationsServer;
 let database: () => Promise<boolean> = async () => true;
 let trouble: string | undefined;
 let expiry: string | undefined;
+let messageBus: () => Promise<string | undefined> = async () => undefined;
 const metrics = callMetrics();
 
 const get = async (path: string, method = "GET") => {
@@ -47,8 +48,7 @@ beforeAll(async () => {
     port: 0,
     allowedHosts: "ops.example",
     brokers: () => [broker],
-    checks: { message_bus: () => true },
-    degradations: { certificate: () => expiry },
+    degradations: { message_bus: () => messageBus(), certificate: () => expiry },
     counters: metrics.text,
   });
 });
@@ -122,6 +122,20 @@ describe("the operations port", () => {
     });
     expect(metrics.body).toContain('waybill_degraded{service="shop",check="webhooks"} 1');
     expect(JSON.parse((await get("/readyz")).body)).toMatchObject({ status: "ready" });
+  });
+
+  it.each([
+    ["says so", async () => "NATS takes no messages", "NATS takes no messages"],
+    ["hangs", () => new Promise<string>(() => undefined), "does not answer"],
+  ])("is degraded and still answers 200 while the message bus %s", async (_how, read, degraded) => {
+    messageBus = read;
+    const [{ status, body }, metrics] = [await get("/readyz"), await get("/metrics")];
+    messageBus = async () => undefined;
+    expect(status).toBe(200);
+    expect(JSON.parse(body).checks).toContainEqual({
+      ...{ service: "platform", check: "message_bus", ok: true, degraded },
+    });
+    expect(metrics.body).toContain('waybill_degraded{service="platform",check="message_bus"} 1');
   });
 
   it("is not ready from the start of a stop", async () => {

@@ -188,6 +188,7 @@ describe("k8s/base", () => {
     expect(reach?.map(({ podSelector }) => podSelector?.matchLabels?.["app.kubernetes.io/name"])).toEqual([
       "orders",
       "partners",
+      "identity",
     ]);
   });
 

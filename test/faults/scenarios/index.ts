@@ -8,6 +8,7 @@ import { rollingRestarts } from "./p10-restarts.ts";
 import { toxicNetwork } from "./p11-toxics.ts";
 import { isolation } from "./p20-isolation.ts";
 import { fairWaiting } from "./p24-waiting.ts";
+import { withoutNats } from "./p25-without-nats.ts";
 
 /** In the order in which they run: what is measured comes early, but on processes that are warm. */
 export const scenarios: readonly (readonly [promise: string, scenario: (run: Run) => Promise<Outcome>])[] = [
@@ -16,6 +17,7 @@ export const scenarios: readonly (readonly [promise: string, scenario: (run: Run
   ["P6", leaseHolderKilled],
   ["P7", natsLost],
   ["P10", rollingRestarts],
+  ["P25", withoutNats],
   ["P24", fairWaiting],
   ["P11", toxicNetwork],
   ["P8", postgresKilled],
