@@ -1,8 +1,10 @@
-import { beforeAll, describe, expect, it, jest } from "@jest/globals";
+import { beforeAll, beforeEach, describe, expect, it, jest } from "@jest/globals";
+import type { NewMessage } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
-import { type Db, rows } from "../../lib/sql/database.ts";
+import { type Db, rows, type Transaction } from "../../lib/sql/database.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { banks } from "../../services/orders/actions/banks.ts";
+import { listStuck } from "../../services/orders/actions/queries.ts";
 import { confirm } from "../../services/orders/domain/order-customer.ts";
 import type { Actor, Order } from "../../services/orders/domain/order-model.ts";
 import * as bankRows from "../../services/orders/store/banks.repository.ts";
@@ -32,7 +34,10 @@ import * as retention from "../../services/orders/store/retention.repository.ts"
 import { saveDecision } from "../../services/orders/store/unit-of-work.ts";
 import * as unmatched from "../../services/orders/store/unmatched-payments.repository.ts";
 import { shownOrderReader } from "../../services/orders/use-cases/shown-orders.ts";
+import { applyDeadlines } from "../../services/orders/workers/deadlines.ts";
 import { endForgottenDuties } from "../../services/orders/workers/duties.ts";
+import { reconcilePayments, reconciliationCounts } from "../../services/orders/workers/reconciliation.ts";
+import { processRefunds } from "../../services/orders/workers/refunds.ts";
 import { sampleQuote } from "../support/orders.ts";
 import { statementsOf } from "../support/statements.ts";
 import { at, statementDatabase } from "../support/still-transaction.ts";
@@ -1273,5 +1278,257 @@ describe("payments that match no order", () => {
         { id: "other", kind: "paid" },
       ]);
     });
+  });
+});
+
+describe("a worker", () => {
+  const messages: NewMessage[] = [];
+  const logged: unknown[] = [];
+  const log = (...line: unknown[]) => void logged.push(line);
+  const logger = { info: log, warn: log, error: log } as never;
+  const outbox = {
+    add: async (_: unknown, added: NewMessage[]) => void messages.push(...added),
+    rowsFor: () => {
+      throw new Error("broken ".repeat(100));
+    },
+  };
+  const depsWith = (bank: object) => {
+    const { db } = statements;
+    const postgres = { db, transact: (work: (trx: Transaction) => Promise<unknown>) => db.transaction(work) };
+    return { postgres, outbox, banks: { find: async () => ({ connect: () => bank }) } } as never;
+  };
+  /** The kinds of the alerts since the last call. */
+  const alerts = () => messages.splice(0).map(({ data }) => (data as { kind: string }).kind);
+  const one = async <T>(sql: string, id: string) =>
+    (await rows<{ is: T }>(statements.db, sql, [id]))[0]?.is as T;
+  /** So long after a moment that is up to half a minute ago, on a busy machine. */
+  const expectAbout = (seconds: number, expected: number) => {
+    expect(seconds).toBeGreaterThan(expected * 0.79 - 30);
+    expect(seconds).toBeLessThan(expected * 1.21);
+  };
+  const unclear = Object.assign(new Error("e".repeat(600)), { kind: "unclear" });
+  beforeEach(async () => {
+    await statements.db.query(
+      "TRUNCATE orders, refunds, payment_receipts, payment_events, bank_contacts CASCADE",
+    );
+    messages.splice(0);
+  });
+
+  it("repeats a refund with growing delays, leases it meanwhile, and alerts at the tenth attempt", async () => {
+    const { db } = statements;
+    const amount = { amountMinor: 500, currency: "EUR" };
+    const due = async (paymentId: string) => {
+      const receipt = { id: newId(), bankId, paymentId, eventId: paymentId, amount, statedOrder: "?" };
+      await payments.insertReceipt(db, { ...receipt, outcome: "unmatched" });
+      const refund = { id: newId(), paymentId, amount, reason: "x" };
+      await insertRefunds(db, { bankId }, [refund]);
+      return refund.id;
+    };
+    const id = await due("p1");
+    const leases: number[] = [];
+    const left = () =>
+      one<number>(
+        "SELECT extract(epoch FROM next_at - updated_at)::float8 AS is FROM refunds WHERE id = ?",
+        id,
+      );
+    const refund = async () => {
+      leases.push(await left());
+      throw unclear;
+    };
+    const attempt = async (
+      attempts: number,
+      bank: object = { refund, findRefund: async () => undefined },
+    ) => {
+      await db.query("UPDATE refunds SET attempts = ?, next_at = now() WHERE id = ?", [attempts - 1, id]);
+      await processRefunds(depsWith(bank), logger);
+      return left();
+    };
+    for (const [attempts, seconds] of [
+      [1, 1],
+      [2, 2],
+      [4, 8],
+      [9, 256],
+    ] as const) {
+      expectAbout(await attempt(attempts), seconds);
+    }
+    for (const lease of leases) expectAbout(lease, 12);
+    expect(await one("SELECT length(error) AS is FROM refunds WHERE id = ?", id)).toBe(500);
+    expect(alerts()).toEqual([]);
+    expectAbout(await attempt(10), 300);
+    expect(alerts()).toEqual(["refund.stuck"]);
+    await attempt(11);
+    expect(alerts()).toEqual([]);
+    await db.query("UPDATE refunds SET alerted = false");
+    // Its earlier attempts have not reached their end.
+    await attempt(11);
+    expect(alerts()).toEqual(["refund.stuck"]);
+    await db.query("UPDATE refunds SET alerted = false");
+    expectAbout(await attempt(1, { refund }), 3_600);
+    expect(alerts()).toEqual(["refund.stuck"]);
+    await db.query("UPDATE refunds SET next_at = 'infinity'");
+    for (let count = 0; count < 9; count++) await due(`q${count}`);
+    let [running, most] = [0, 0];
+    const eight = Promise.withResolvers<void>();
+    const counts = async () => {
+      running += 1;
+      most = Math.max(most, running);
+      if (running === 8) eight.resolve();
+      await eight.promise;
+      running -= 1;
+      return { state: "completed" as const };
+    };
+    await processRefunds(depsWith({ refund: counts }), logger);
+    expect(most).toBe(8);
+    expect(await rows(db, "SELECT FROM refunds WHERE state = 'completed'")).toHaveLength(9);
+  });
+
+  it("polls a silent bank with growing delays, and alerts after ten minutes", async () => {
+    const { db } = statements;
+    const { id } = await db.transaction(placed);
+    const counts = reconciliationCounts();
+    const leases: number[] = [];
+    const left = () =>
+      one<number>(
+        "SELECT extract(epoch FROM reconcile_at - now())::float8 AS is FROM orders WHERE id = ?",
+        id,
+      );
+    const silence = () =>
+      one<number>(
+        "SELECT extract(epoch FROM retry_at - now())::float8 AS is FROM bank_contacts WHERE bank_id = ?",
+        bankId,
+      );
+    const findPayments = async () => {
+      leases.push(await left());
+      throw unclear;
+    };
+    const poll = async (bank: object = { findPayments }) => {
+      await db.query("UPDATE orders SET reconcile_at = now()");
+      await db.query("UPDATE bank_contacts SET retry_at = now()");
+      await reconcilePayments(depsWith(bank), logger, counts);
+      return left();
+    };
+    expect(counts).toEqual({ answered: 0, repaired: 0, differing: 0, unanswered: 0 });
+    for (const seconds of [5, 10, 20]) {
+      expectAbout(await poll(), 5);
+      expectAbout(await silence(), seconds);
+    }
+    for (const lease of leases) expectAbout(lease, 30);
+    expect(logged.filter((line) => String(line).includes("is polled less often"))).toHaveLength(1);
+    expect(await one("SELECT length(reconcile_error) AS is FROM orders WHERE id = ?", id)).toBe(300);
+    await db.query("UPDATE bank_contacts SET failures = 20, silent_since = now() - interval '590 seconds'");
+    await poll();
+    expectAbout(await silence(), 300);
+    expect(alerts()).toEqual([]);
+    await db.query("UPDATE bank_contacts SET silent_since = now() - interval '600 seconds'");
+    await poll();
+    await poll();
+    expect(alerts()).toEqual(["bank.silent"]);
+    expect(counts).toMatchObject({ answered: 0, unanswered: 6 });
+    await poll({ findPayments: async () => [] });
+    expect(counts).toMatchObject({ answered: 1, unanswered: 6 });
+    expect(await one("SELECT failures AS is FROM bank_contacts WHERE bank_id = ?", bankId)).toBe(0);
+    // An answer that we cannot process.
+    for (const [failures, seconds] of [
+      [1, 30],
+      [2, 60],
+      [3, 120],
+    ] as const) {
+      expectAbout(await poll({ findPayments: async () => [null] }), seconds);
+      expect(alerts()).toEqual(failures === 3 ? ["reconciliation.failed"] : []);
+    }
+    await db.query("UPDATE orders SET reconcile_failures = 15");
+    expectAbout(await poll({ findPayments: async () => [null] }), 1_800);
+  });
+
+  it("polls sixteen orders of a bank at once, and one of a silent bank until it answers", async () => {
+    const { db } = statements;
+    for (let count = 0; count < 17; count++) await db.transaction(placed);
+    await db.query("UPDATE orders SET reconcile_at = now()");
+    const polled = new Set<string>();
+    const leased: number[] = [];
+    /** The most concurrent polls, each of which waits until so many run. */
+    const most = async (wanted: number) => {
+      let [running, max] = [0, 0];
+      const all = Promise.withResolvers<void>();
+      const findPayments = async (id: string) => {
+        running += 1;
+        polled.add(id);
+        max = Math.max(max, running);
+        leased.push((await rows(db, "SELECT FROM orders WHERE reconcile_lease IS NOT NULL")).length);
+        if (running === wanted) all.resolve();
+        await all.promise;
+        running -= 1;
+        return [];
+      };
+      await reconcilePayments(depsWith({ findPayments }), logger, reconciliationCounts());
+      return max;
+    };
+    expect(await most(16)).toBe(16);
+    expect(polled.size).toBe(17);
+    await db.query("UPDATE orders SET reconcile_at = now()");
+    await polls.recordBankFailure(db, bankId, { delayMs: 0, error: "timeout" });
+    leased.splice(0);
+    await most(1);
+    expect(leased[0]).toBe(1);
+    expect(await rows(db, "SELECT FROM orders WHERE reconcile_at <= now()")).toEqual([]);
+  });
+
+  it("repeats a deadline that fails with growing delays, and alerts at the second failure", async () => {
+    const { db } = statements;
+    const { id } = await db.transaction(placed);
+    const fails = async () => {
+      await db.query("UPDATE orders SET deadline_at = now() - interval '1 second', deadline_retry_at = NULL");
+      await applyDeadlines(depsWith({}), logger);
+      return one<number>(
+        "SELECT extract(epoch FROM deadline_retry_at - now())::float8 AS is FROM orders WHERE id = ?",
+        id,
+      );
+    };
+    expectAbout(await fails(), 60);
+    expect(alerts()).toEqual([]);
+    expectAbout(await fails(), 120);
+    expect(alerts()).toEqual(["deadline.failed"]);
+    await db.query("UPDATE orders SET deadline_failures = 9");
+    expectAbout(await fails(), 1_800);
+    expect(await one("SELECT length(deadline_error) AS is FROM orders WHERE id = ?", id)).toBe(500);
+  });
+});
+
+describe("the stuck orders of operators", () => {
+  it("name each reason, page by page, with twenty on a page by default", async () => {
+    const { db } = statements;
+    await db.query("TRUNCATE orders CASCADE");
+    const list = (params: object = {}) =>
+      listStuck(
+        { postgres: { db } } as never,
+        { params, locals: { caller: { role: "admin", id: newId() } } } as never,
+      );
+    expect(await list()).toMatchObject({ items: [], groups: [] });
+    for (let count = 0; count < 21; count++) await db.transaction(placed);
+    await db.query("UPDATE orders SET deadline_at = now() - interval '61 seconds'");
+    const first = await list();
+    expect(first.items).toHaveLength(20);
+    const rest = await list({ cursor: first.nextCursor });
+    expect(rest.items).toHaveLength(1);
+    expect(rest).not.toHaveProperty("nextCursor");
+    expect((await list({ limit: 21 })).items).toHaveLength(21);
+    const [order] = rest.items;
+    const because = async (change: string) => {
+      await db.query(`UPDATE orders SET ${change} WHERE id = ?`, [order?.id]);
+      return (await list({ cursor: first.nextCursor })).items[0]?.stuckBecause;
+    };
+    expect(order?.stuckBecause).toBe("its deadline has passed, and no worker has acted on it");
+    expect(await because("alerted_at = now()")).toBe("expires; what was paid in part is refunded");
+    expect(await because("payment_status = 'refund_failed'")).toBe(
+      "a refund failed; expires; what was paid in part is refunded",
+    );
+    expect(await because("deadline_failures = 2, deadline_error = 'broken'")).toMatch(
+      /^its deadline could not be acted on \(2 times\): broken; a refund failed; /,
+    );
+    const paid = `status = 'paid', ${PAID}, deadline_failures = 0, notice_problem = 'EMFILE'`;
+    expect(await because(paid)).toBe("its partner was not notified: EMFILE");
+    expect(await because("partner_notified_at = now()")).toMatch(/^is cancelled and refunded/);
+    await db.query("UPDATE orders SET alerted_at = NULL, deadline_at = now() - interval '59 seconds'");
+    expect((await list()).items).toEqual([]);
   });
 });

@@ -8,7 +8,7 @@ import { specsThatLoad } from "./related.ts";
 /** Ignored by git; beside the packages, so that installing them keeps it. */
 const FOLDER = "coverage/mutation";
 /** Suites that start other processes, where what runs can't be seen, and those that look only at plans. Both are long. */
-const APART = /^test\/(?:e2e|cluster|faults|containers|fuzz|servers)\/|-plans\.spec\.ts$/;
+const APART = /^test\/(?:e2e|cluster|faults|containers|fuzz|servers|tools)\/|-plans\.spec\.ts$/;
 
 export interface Range {
   startOffset: number;
