@@ -38,6 +38,9 @@ import { answered, ApiError, waybill } from "@waybill/client";
 declare const url: string, order_id: string, signal: AbortSignal;
 declare function showTooLate(): void;
 declare function showState(state: string): void;
+declare const partner_id: string;
+declare function readList(): Promise<void>;
+declare function changeList(orderId: string): void;
 declare function showCourier(latitude: number, longitude: number): void;
 `;
 
@@ -82,7 +85,7 @@ describe("the client as a package", () => {
 
   it("has examples in its README that compile", async () => {
     const examples = codeBlocks("packages/client/README.md", "ts");
-    expect(examples).toHaveLength(3);
+    expect(examples).toHaveLength(4);
     const files = examples.map((code, index) => {
       const name = `example-${index}.ts`;
       const needsApi = !code.includes("const api =");
