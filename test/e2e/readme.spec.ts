@@ -6,9 +6,10 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "@jest/globals";
 import { freePort } from "../../platform/free-port.ts";
+import { eventually } from "../support/eventually.ts";
 import { runFolder } from "../support/test-run.ts";
 import { connect } from "./client.ts";
-import { admin, type Confirmation } from "./world.ts";
+import { admin, atCheckout, type Confirmation, customer, order, orderWhen } from "./world.ts";
 
 const textOf = (page: string) =>
   readFileSync(fileURLToPath(new URL(`../../${page}`, import.meta.url)), "utf8");
@@ -17,8 +18,6 @@ const bin = fileURLToPath(new URL("../support/bin", import.meta.url));
 const calls = /## An order in five calls\n[\s\S]*?```sh\n([\s\S]*?)```/.exec(textOf("README.md"))?.[1] ?? "";
 
 const SHELL_TIMEOUT_MS = 150_000;
-/** A machine without Python runs the program in JavaScript only. */
-const hasPython = spawnSync("python3", ["--version"]).status === 0;
 
 /** The blocks of code of a language on a page, in their order. */
 function blocksOf(page: string, language: string): string[] {
@@ -113,24 +112,34 @@ describe("the commands on pages of docs", () => {
     const api = await connect();
     const folder = mkdtempSync(join(runFolder(), "partner-"));
     const page = "docs/partners.md";
-    const [setUp = "", start = "", ...order] = blocksOf(page, "sh");
-    const programs = [["js", "node receiver.mjs"], ...(hasPython ? [["py", "python3 receiver.py"]] : [])];
-    const runs = programs.flatMap(([language = "", command = ""]) => {
-      writeFileSync(join(folder, command.split(" ")[1] as string), blocksOf(page, language)[0] as string);
-      return [start.replace("node receiver.mjs", command), ...order, `wait $RECEIVER || true`];
-    });
-    const script = [setUp, ...runs]
+    const port = await freePort("127.0.0.1");
+    for (const [language, file] of [
+      ["js", "receiver.mjs"],
+      ["py", "receiver.py"],
+    ] as const)
+      writeFileSync(join(folder, file), blocksOf(page, language)[0] as string);
+    const script = blocksOf(page, "sh")
       .join("\n")
       .replace("http://127.0.0.1:3000", api.url)
-      .replace("PORT=4000", `PORT=${await freePort("127.0.0.1")}`);
+      .replace("PORT=4000", `PORT=${port}`);
     const stdout = await shell(script, { DATA_DIR: api.dataDir }, folder);
-    for (const line of [
-      "received webhook.test ",
-      "sent order.accepted: 202",
-      '"status":"preparing"',
-      '"status":"ready"',
-    ])
-      expect([line, stdout.split(line).length - 1]).toEqual([line, programs.length]);
+    for (const line of ["received webhook.test ", '"status":"preparing"', '"status":"ready"'])
+      expect(stdout).toContain(line);
+    // A machine without Python runs the program in JavaScript only.
+    if (spawnSync("python3", ["--version"]).status !== 0) return;
+    const made = /^partner (\S+), product (\S+), secret (\S+)$/m.exec(stdout);
+    const [partnerId = "", product = "", SECRET = ""] = made?.slice(1) ?? [];
+    const env = { ...process.env, SECRET, PORT: String(port) };
+    const receiver = spawn("python3", ["receiver.py"], { cwd: folder, env });
+    try {
+      await eventually(() => fetch(`http://127.0.0.1:${port}`));
+      const buyer = await customer(api);
+      const { order_id, checkout_url } = await order(api, buyer, { partnerId, products: [product] });
+      await atCheckout(checkout_url, { action: "pay" });
+      await orderWhen(api, buyer, order_id, ({ status }) => expect(status).toBe("preparing"));
+    } finally {
+      receiver.kill();
+    }
   }, 180_000);
 
   it("for payment systems, lead to an order that is paid at the program and refunded by it", async () => {
@@ -143,11 +152,7 @@ describe("the commands on pages of docs", () => {
       .replace("http://127.0.0.1:3000", api.url)
       .replace("PORT=4100", `PORT=${await freePort("127.0.0.1")}`);
     const stdout = await shell(script, { DATA_DIR: api.dataDir }, folder);
-    for (const line of [
-      "reported payment.succeeded: 204",
-      "reported refund.completed: 204",
-      '"payment_status":"refunded"',
-    ])
+    for (const line of ["reported refund.completed: 204", '"payment_status":"refunded"'])
       expect(stdout).toContain(line);
   }, 180_000);
 
