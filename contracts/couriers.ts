@@ -39,6 +39,18 @@ export const courier = object({
 });
 export type CourierView = Infer<typeof courier>;
 
+/** `pool`: couriers choose. `offer`: an order is offered to one courier after the other before it is in the pool. */
+const assignment = oneOf("pool", "offer");
+export type Assignment = Infer<typeof assignment>;
+
+/** How the ready orders of a partner find a courier. */
+export const partnerAssignment = object({
+  partnerId: uuid,
+  assignment,
+  /** Whether it is the setting of the platform. */
+  isDefault: boolean,
+});
+
 /** Actions of Orders for couriers and for the operators who plan their work. */
 export const courierActions = {
   "orders.duty": action(object({}), courier, { idempotent: true }),
@@ -58,6 +70,12 @@ export const courierActions = {
   "orders.couriers": action(object({ ...paging, duty: optional(oneOf("on", "off")) }), page(courier), {
     idempotent: true,
   }),
+  "orders.assignment": action(object({ partnerId: uuid }), partnerAssignment, { idempotent: true }),
+  /** Without `assignment` the setting of the platform applies again. */
+  "orders.setAssignment": action(
+    object({ partnerId: uuid, assignment: optional(assignment) }),
+    partnerAssignment,
+  ),
   /** Without `ordersAtOnce` the setting of the platform applies again. */
   "orders.setCourierCapacity": action(
     object({ courierId: uuid, ordersAtOnce: optional(ordersAtOnce) }),

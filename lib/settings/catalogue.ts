@@ -188,7 +188,7 @@ export const settingsCatalogue = {
     { fallback: 24 },
   ),
   ASSIGNMENT: choice(
-    "How ready orders find a deliverer: `pool`: deliverers choose; `offer`: each is offered to the best courier on duty for OFFER_SECONDS, then to the next one, then it is in the pool",
+    "How ready orders find a deliverer, where a partner has no other setting: `pool`: deliverers choose; `offer`: each is offered to the best courier on duty for OFFER_SECONDS, then to the next one, then it is in the pool",
     ["pool", "offer"],
     { fallback: "pool" },
   ),

@@ -23,7 +23,7 @@ export interface OrdersDependencies {
   orderConnections: KeyedLimit;
   deliveryTokens: DeliveryTokens;
   live: Pick<LiveUpdates, "publish">;
-  /** Whether ready orders are offered to couriers one by one before they are in the pool. */
+  /** Whether ready orders are offered to couriers one by one before they are in the pool, where their partner has no other setting. */
   offersOrders: boolean;
   /** How long a courier has to answer an offer. */
   offerMs: number;

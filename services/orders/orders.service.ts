@@ -16,6 +16,7 @@ import { pruning } from "../../mixins/pruning/pruning.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { givenDeliverer, photoExists, requireDeliverer } from "./actions/access.ts";
+import { getAssignment, setAssignment } from "./actions/assignments.ts";
 import { banks, createBank, updateBank } from "./actions/banks.ts";
 import * as byHand from "./actions/by-hand.ts";
 import { checkoutGate } from "./actions/checkout-gate.ts";
@@ -133,9 +134,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
   const offers = timer({
     name: "offers",
     intervalMs: options.sweepIntervalMs ?? OFFER_INTERVAL_MS,
-    run: async (stopping, logger) => {
-      if (deps.offersOrders) await makeOffers(deps, logger, stopping);
-    },
+    run: (stopping, logger) => makeOffers(deps, logger, stopping),
   });
   const duties = timer({
     name: "duties",
@@ -273,6 +272,8 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       duty: implement("orders.duty", (ctx) => couriers.getDuty(deps, ctx)),
       setDuty: implement("orders.setDuty", (ctx) => couriers.setDuty(deps, ctx)),
       reportPosition: implement("orders.reportPosition", (ctx) => couriers.reportPosition(deps, ctx)),
+      assignment: implement("orders.assignment", (ctx) => getAssignment(deps, ctx)),
+      setAssignment: implement("orders.setAssignment", (ctx) => setAssignment(deps, ctx)),
       couriers: implement("orders.couriers", (ctx) => couriers.listCouriers(deps, ctx)),
       setCourierCapacity: implement("orders.setCourierCapacity", async (ctx) => {
         await requireDeliverer(ctx, ctx.params.courierId, "courierId");

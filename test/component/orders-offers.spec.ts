@@ -231,3 +231,63 @@ describe("the event log, with ASSIGNMENT=offer,", () => {
     expect(taken).toMatchObject({ type: "order.assigned", pool: "vanished" });
   });
 });
+
+describe("the setting of a partner", () => {
+  const setFor = (partnerId: string, assignment?: "pool" | "offer") =>
+    shop.as(shop.admin, "orders.setAssignment", { partnerId, ...(assignment && { assignment }) });
+  const readyAt = (town: Town, partner: ReturnType<typeof sampleQuote>["partner"]) =>
+    shop.placed("ready", { partner: { ...partner, pickup: { ...partner.pickup, position: town } } });
+
+  it("pool, keeps its orders in the pool, beside a partner whose orders are offered", async () => {
+    const town = newTown();
+    const [own, other] = [sampleQuote().partner, sampleQuote().partner];
+    expect(await setFor(own.id, "pool")).toEqual({ partnerId: own.id, assignment: "pool", isDefault: false });
+    const who = await onDuty(town, 100);
+    const { orderId } = await readyAt(town, own);
+    const [made] = await shop.told(orderId, "order.ready");
+    expect(made?.data).toMatchObject({ nearbyDelivererIds: [who.id] });
+    const beside = await readyAt(town, other);
+    await offered(who, beside.orderId);
+    expect([await pooled(who, orderId), await pooled(who, beside.orderId)]).toEqual([true, false]);
+    expect(await offerSteps(orderId)).toEqual([]);
+    // It waits for no offer any more.
+    await eventually(async () =>
+      expect(
+        await shop.sql("SELECT pooled_at IS NOT NULL AS is FROM orders WHERE id = $1", [orderId]),
+      ).toEqual([{ is: true }]),
+    );
+    expect(await shop.as(who, "orders.assign", { orderId })).toMatchObject({ delivererId: who.id });
+  });
+
+  it("changed to pool during an offer, opens the order to all; without one, that of the platform applies again", async () => {
+    const town = newTown();
+    const { partner } = sampleQuote();
+    const [who, other] = [await onDuty(town, 100), await onDuty(town, 200)];
+    const { orderId } = await readyAt(town, partner);
+    await offered(who, orderId);
+    await setFor(partner.id, "pool");
+    expect(await pooled(other, orderId)).toBe(true);
+    await expire(orderId);
+    await eventually(async () =>
+      expect(await offerSteps(orderId)).toEqual(["order.offered", "order.offer_expired", "order.pooled"]),
+    );
+    expect(await setFor(partner.id)).toEqual({ partnerId: partner.id, assignment: "offer", isDefault: true });
+    const next = await readyAt(town, partner);
+    await offered(who, next.orderId);
+    await shop.as(other, "orders.assign", { orderId });
+    await shop.as(who, "orders.assign", { orderId: next.orderId });
+  });
+
+  it("is read by operators and the partner's staff, and set by admins", async () => {
+    const { partner } = sampleQuote();
+    const staff: TestClaims = { ...deliverer(), role: "partner", partnerId: partner.id };
+    const read = (who: TestClaims) => shop.as(who, "orders.assignment", { partnerId: partner.id });
+    expect(await read(staff)).toMatchObject({ assignment: "offer" });
+    expect(await read(shop.admin)).toMatchObject({ assignment: "offer" });
+    for (const who of [deliverer(), { ...staff, partnerId: sampleQuote().partner.id }]) {
+      await expect(read(who)).rejects.toMatchObject({ type: "NOT_FOUND" });
+    }
+    const set = shop.as(staff, "orders.setAssignment", { partnerId: partner.id, assignment: "pool" });
+    await expect(set).rejects.toMatchObject({ type: "FORBIDDEN" });
+  });
+});

@@ -9,7 +9,7 @@ import {
   savePositions,
 } from "../../services/orders/store/couriers.repository.ts";
 import { dueOrders, lockDueOrder } from "../../services/orders/store/deadlines.repository.ts";
-import { bestCouriers, dueOffers } from "../../services/orders/store/offers.repository.ts";
+import { bestCouriers, dueOffers, markPooled } from "../../services/orders/store/offers.repository.ts";
 import {
   countOrders,
   listOrders,
@@ -260,6 +260,13 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
     expect(await pagesOf((on) => poolOrders(on, from, 20))).toBeLessThan(NEAREST_PAGES);
     expect(await pagesOf((on) => poolOrders(on, undefined, 20))).toBeLessThan(2_500);
     expect(Number(all.pages)).toBeGreaterThan(0);
+    if (statistics === "stale") return;
+    // Some partners have another setting than the platform.
+    await db.query(
+      "INSERT INTO partner_assignments (partner_id, assignment) SELECT gen_random_uuid(), 'offer' FROM generate_series(1, 50)",
+    );
+    expect(await pagesOf((on) => poolOrders(on, from, 20))).toBeLessThan(NEAREST_PAGES);
+    expect(await pagesOf((on) => markPooled(on, false, 50))).toBeLessThan(ONE_ORDER_PAGES * 50);
   });
 
   it("the assignment to a deliverer reads the orders under way, and the couriers' page its couriers", async () => {

@@ -20,7 +20,7 @@ import {
 } from "./world.ts";
 
 /** It is written here so that the author of a new operation sees the number of tested cells. */
-const MATRIX_SIZE = 1_199;
+const MATRIX_SIZE = 1_225;
 
 let there: StartedPlatform;
 let api: Client;

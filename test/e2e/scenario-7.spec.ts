@@ -291,4 +291,57 @@ describe("scenario 7, assign", () => {
     expect(shown).toEqual(expect.arrayContaining(["de built_in", "en built_in", "sv own"]));
     expect(await api.refused("GET /templates", me)).toMatchObject({ status: 403 });
   });
+
+  it("a partner's orders are offered to one courier after the other, and a courier accepts the offer", async () => {
+    const offering = await kitchen(api, root);
+    // Far from the couriers of other tests.
+    const position = { latitude: -46.41, longitude: 168.35 };
+    const partner = `/partners/${offering.partnerId}`;
+    await api.ok(`PATCH ${partner}`, { token: root, body: { address: { ...pickup, position } } });
+    const path = `${partner}/assignment`;
+    await api.ok(`PUT ${path}`, { token: root, body: { assignment: "offer" } });
+    expect(await api.ok(`GET ${path}`, { token: root })).toMatchObject({
+      assignment: "offer",
+      is_default: false,
+    });
+    const [first, second] = couriers.slice(-2) as [Person, Person];
+    for (const courier of [first, second]) {
+      const body = { on_duty: true, position };
+      await api.ok("PUT /deliveries/duty", { ...courier, body });
+    }
+    const { order_id: orderId } = await readyOrder(api, me, offering);
+    const offersOf = (courier: Person) =>
+      api.ok<{ items: { order_id: string }[] }>("GET /deliveries/offers", courier);
+    const offeredTo = () =>
+      eventually(async () => {
+        for (const courier of [first, second]) {
+          const { items } = await offersOf(courier);
+          if (items.some((offer) => offer.order_id === orderId)) return courier;
+        }
+        throw new Error("the order is offered to neither");
+      });
+    const asked = await offeredTo();
+    const other = asked === first ? second : first;
+    expect(await api.refused(`POST /orders/${orderId}/assign`, { ...other, key: newId() })).toEqual({
+      status: 409,
+      code: "offered_to_another",
+    });
+    await api.ok(`POST /orders/${orderId}/decline`, { ...asked, key: newId() });
+    expect(await offeredTo()).toBe(other);
+    const taken = await api.ok<Order>(`POST /orders/${orderId}/assign`, { ...other, key: newId() });
+    expect(taken.status).toBe("delivering");
+    await eventually(async () => {
+      const { items } = await api.ok<{ items: { type: string }[] }>(`GET /orders/${orderId}/history`, me);
+      expect(items.map(({ type }) => type).slice(-4)).toEqual([
+        "order.offered",
+        "order.offer_declined",
+        "order.offered",
+        "order.assigned",
+      ]);
+    });
+    for (const courier of [first, second]) {
+      await api.ok("PUT /deliveries/duty", { ...courier, body: { on_duty: false } });
+    }
+    await offering.close();
+  });
 });

@@ -1,7 +1,9 @@
 import type { ServiceSchema } from "moleculer";
 import { implement, type Params, type Result } from "../../contracts/actions.ts";
+import { exampleOf } from "../../contracts/documentation.ts";
 import type { Account } from "../../contracts/identity.ts";
 import { type Message, type MessageType, messages } from "../../contracts/messages.ts";
+import { partner } from "../../contracts/partners.ts";
 import type { MessageBus } from "../../providers/message-bus/index.ts";
 
 /** The services around Orders in its tests: those that it calls and those that receive its messages. */
@@ -11,7 +13,13 @@ export function standInPartners(
 ): ServiceSchema {
   return {
     name: "partners",
-    actions: { reserve: implement("partners.reserve", (ctx) => reserve(ctx.params)) },
+    actions: {
+      reserve: implement("partners.reserve", (ctx) => reserve(ctx.params)),
+      get: implement("partners.get", async ({ params }) => ({
+        ...(exampleOf(partner) as Result<"partners.get">),
+        id: params.partnerId,
+      })),
+    },
   };
 }
 

@@ -715,6 +715,38 @@ is sent every 15 seconds. The stream ends with the access token; connect again w
     delete?: never;
     patch?: never;
   };
+  "/partners/{partner_id}/assignment": {
+    /** How the ready orders of the partner find a courier */
+    get: {
+      parameters: { path: { partner_id: string }; query?: never; header?: never };
+      requestBody?: never;
+      responses: {
+        200: {
+          content: {
+            "application/json": { partner_id: string; assignment: "pool" | "offer"; is_default: boolean };
+          };
+        };
+        304: { content?: never };
+        default: Refusal;
+      };
+    };
+    /** Set how the ready orders of the partner find a courier. `pool`: couriers choose; `offer`: an order is offered to one courier after the other before it is in the pool. Without `assignment` the setting of the platform applies again. */
+    put: {
+      parameters: { path: { partner_id: string }; query?: never; header?: never };
+      requestBody?: { content: { "application/json": { assignment?: "pool" | "offer" | null } } };
+      responses: {
+        200: {
+          content: {
+            "application/json": { partner_id: string; assignment: "pool" | "offer"; is_default: boolean };
+          };
+        };
+        default: Refusal;
+      };
+    };
+    post?: never;
+    delete?: never;
+    patch?: never;
+  };
   "/partners/{partner_id}/webhook": {
     /** The webhook of the partner's system */
     get: {
@@ -1170,7 +1202,7 @@ it is deleted when the duty ends. A duty without a position or another sign for 
     patch?: never;
   };
   "/deliveries/offers": {
-    /** The order that is offered to me. With the setting `ASSIGNMENT=offer` a ready order is offered to one courier on duty after the other, 30 seconds each,
+    /** The order that is offered to me. With the setting `offer` of the platform or the partner a ready order is offered to one courier on duty after the other, 30 seconds each,
 before it is in the pool. `POST /orders/{order_id}/assign` accepts the offer. */
     get: {
       parameters: { path?: never; query?: never; header?: never };

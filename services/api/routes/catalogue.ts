@@ -118,6 +118,19 @@ export const catalogueRoutes = [
     content: "events",
     events: partnerEvents,
   }),
+  manage("GET /partners/{partner_id}/assignment", "orders.assignment", {
+    summary: "How the ready orders of the partner find a courier",
+    access: staff,
+    success: 200,
+  }),
+  manage("PUT /partners/{partner_id}/assignment", "orders.setAssignment", {
+    summary: "Set how the ready orders of the partner find a courier",
+    description:
+      "`pool`: couriers choose; `offer`: an order is offered to one courier after the other before it is in the pool. Without `assignment` the setting of the platform applies again.",
+    access: ["admin"],
+    success: 200,
+    example: { assignment: "offer" },
+  }),
   manage("GET /partners/{partner_id}/webhook", "partners.getWebhook", {
     summary: "The webhook of the partner's system",
     access: staff,

@@ -181,7 +181,7 @@ export const orderRoutes = [
   delivery("GET /deliveries/offers", "orders.offers", {
     summary: "The order that is offered to me",
     description: [
-      "With the setting `ASSIGNMENT=offer` a ready order is offered to one courier on duty after the other, 30 seconds each,",
+      "With the setting `offer` of the platform or the partner a ready order is offered to one courier on duty after the other, 30 seconds each,",
       "before it is in the pool. `POST /orders/{order_id}/assign` accepts the offer.",
     ].join("\n"),
     access: ["deliverer"],

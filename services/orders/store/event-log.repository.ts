@@ -49,7 +49,7 @@ export async function poolStates(
 ): Promise<PoolState[]> {
   return rows<PoolState>(
     trx,
-    `SELECT o.id AS order_id, (${poolCondition(offered)}) AS in_pool, o.offered_to, o.offer_until,
+    `SELECT o.id AS order_id, (${await poolCondition(trx, offered)}) AS in_pool, o.offered_to, o.offer_until,
        last.in_pool AS was_in_pool, last.offered_to AS was_offered_to
      FROM orders o LEFT JOIN LATERAL (
        SELECT e.in_pool, e.offered_to FROM event_log e WHERE e.order_id = o.id AND e.in_pool IS NOT NULL
@@ -132,7 +132,7 @@ export async function shownToCouriers(
 ): Promise<(PoolRow & { offeredTo?: string })[]> {
   return rows(
     db,
-    `${POOL_ENTRY("NULL::integer", "o.offered_to, ")} WHERE o.id = ANY (?::uuid[]) AND (${poolCondition(offered)} OR ${OFFERED_ENTRY})`,
+    `${POOL_ENTRY("NULL::integer", "o.offered_to, ")} WHERE o.id = ANY (?::uuid[]) AND (${await poolCondition(db, offered)} OR ${OFFERED_ENTRY})`,
     [orderIds],
   );
 }

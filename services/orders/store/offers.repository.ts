@@ -1,3 +1,4 @@
+import type { Assignment } from "../../../contracts/couriers.ts";
 import type { Position } from "../../../contracts/shared.ts";
 import { affected, type Db, row, rows, rowsPlannedAnew } from "../../../lib/sql/database.ts";
 import { distanceSql, longitudesOf } from "../../../lib/sql/distance.ts";
@@ -85,4 +86,77 @@ export async function lockCourier(trx: Db, id: string): Promise<boolean> {
   const sql =
     "SELECT id FROM couriers WHERE id = ? AND on_duty_since IS NOT NULL FOR NO KEY UPDATE SKIP LOCKED";
   return (await row(trx, sql, [id])) !== undefined;
+}
+
+/**
+ * The condition that the order `o` is offered to couriers before it is in the pool: by the setting of its partner, or that of
+ * the platform.
+ * @param byDefault the setting of the platform
+ */
+export async function offeredFirst(db: Db, byDefault: boolean): Promise<string> {
+  const sql = "SELECT EXISTS (SELECT FROM partner_assignments WHERE assignment = ?) AS any";
+  const others = await row<{ any: boolean }>(db, sql, [byDefault ? "pool" : "offer"]);
+  return others?.any ? offeredByPartner(byDefault) : String(byDefault);
+}
+
+/** With a subquery for each order, PostgreSQL would read and sort the whole pool. */
+function offeredByPartner(byDefault: boolean): string {
+  const others = (assignment: Assignment) =>
+    `ARRAY(SELECT a.partner_id FROM partner_assignments a WHERE a.assignment = '${assignment}')`;
+  return byDefault ? `o.partner_id <> ALL (${others("pool")})` : `o.partner_id = ANY (${others("offer")})`;
+}
+
+export async function findAssignment(db: Db, partnerId: string): Promise<Assignment | undefined> {
+  const sql = "SELECT assignment FROM partner_assignments WHERE partner_id = ?";
+  return (await row<{ assignment: Assignment }>(db, sql, [partnerId]))?.assignment;
+}
+
+/** @param assignment absent: the setting of the platform applies again */
+export async function saveAssignment(
+  db: Db,
+  partnerId: string,
+  assignment: Assignment | undefined,
+): Promise<void> {
+  if (!assignment) {
+    await affected(db, "DELETE FROM partner_assignments WHERE partner_id = ?", [partnerId]);
+    return;
+  }
+  await affected(
+    db,
+    `INSERT INTO partner_assignments (partner_id, assignment) VALUES (?, ?)
+     ON CONFLICT (partner_id) DO UPDATE SET assignment = excluded.assignment, updated_at = now()`,
+    [partnerId, assignment],
+  );
+}
+
+/** Whether the orders of a partner are offered to couriers first. */
+export async function isOfferedFirst(db: Db, partnerId: string, byDefault: boolean): Promise<boolean> {
+  const own = await findAssignment(db, partnerId);
+  return own === undefined ? byDefault : own === "offer";
+}
+
+/** Whether there can be an order that waits for an offer, or has one. */
+export async function hasOffers(db: Db, byDefault: boolean): Promise<boolean> {
+  if (byDefault) return true;
+  const found = await row<{ any: boolean }>(
+    db,
+    `SELECT EXISTS (SELECT FROM partner_assignments WHERE assignment = 'offer')
+       OR EXISTS (SELECT FROM orders WHERE offered_to IS NOT NULL) AS any`,
+  );
+  return found?.any ?? false;
+}
+
+/**
+ * Marks up to `limit` ready orders of the pool as opened to it, so that they are not read as waiting for an offer again.
+ * @returns how many
+ */
+export async function markPooled(db: Db, byDefault: boolean, limit: number): Promise<number> {
+  return affected(
+    db,
+    `UPDATE orders SET pooled_at = now() WHERE id = ANY (ARRAY(
+       SELECT o.id FROM orders o
+       WHERE ${DUE} AND o.offered_to IS NULL AND NOT ${offeredByPartner(byDefault)}
+       ORDER BY (${DUE_AT}) LIMIT ? FOR NO KEY UPDATE SKIP LOCKED))`,
+    [limit],
+  );
 }

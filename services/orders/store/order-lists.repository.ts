@@ -5,6 +5,7 @@ import { type Db, type Rows, row, rows, rowsPlannedAnew } from "../../../lib/sql
 import { distanceSql, longitudesOf } from "../../../lib/sql/distance.ts";
 import { WRONG_PINS_MAX } from "../domain/order-delivery.ts";
 import type { Order } from "../domain/order-model.ts";
+import { offeredFirst } from "./offers.repository.ts";
 import { ORDER_SELECT, type OrderRow, orderFromRow } from "./orders.repository.ts";
 import { SHOWN_ORDER, type ShownOrder, type ShownRow, shownFromRow } from "./shown-orders.repository.ts";
 
@@ -181,9 +182,12 @@ export const POOL_ENTRY = (distance: string, more = "") => `
     o.address AS destination, o.fee_minor, o.currency, o.ready_since, ${distance} AS distance_meters
   FROM orders o`;
 const IN_POOL = `o.status = 'ready' AND o.handover_failures < ${WRONG_PINS_MAX}`;
-/** @param offered whether orders are offered to couriers first: those that are not opened to the pool yet are left out */
-export const poolCondition = (offered: boolean) =>
-  offered ? `${IN_POOL} AND o.pooled_at IS NOT NULL` : IN_POOL;
+/**
+ * Whether the order `o` is in the pool. Orders that are offered to couriers first are not, until they are opened to it.
+ * @param offered whether orders of partners without a setting of their own are offered first
+ */
+export const poolCondition = async (db: Db, offered: boolean) =>
+  `${IN_POOL} AND (o.pooled_at IS NOT NULL OR NOT ${await offeredFirst(db, offered)})`;
 export const OFFERED_ENTRY = "(o.offered_to IS NOT NULL AND o.offer_until > now())";
 const TO_PICKUP = distanceSql([":latitude", ":longitude"], ["o.pickup_latitude", "o.pickup_longitude"]);
 
@@ -200,7 +204,7 @@ export async function poolOrders(
   limit: number,
   { offered = false }: { offered?: boolean } = {},
 ): Promise<PoolRow[]> {
-  const inPool = poolCondition(offered);
+  const inPool = await poolCondition(db, offered);
   if (!from) {
     const sql = `${POOL_ENTRY("NULL::integer")} WHERE ${inPool} ORDER BY o.ready_since, o.id LIMIT ?`;
     return rows<PoolRow>(db, sql, [limit]);

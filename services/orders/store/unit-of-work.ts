@@ -9,6 +9,7 @@ import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import type { Decision, Order } from "../domain/order-model.ts";
 import { nearestCouriers } from "./couriers.repository.ts";
+import { isOfferedFirst } from "./offers.repository.ts";
 import { findOrder, type LoadedOrder, lockOrder, saveOrder, type Viewer } from "./orders.repository.ts";
 import { insertRefunds } from "./payments.repository.ts";
 
@@ -84,7 +85,9 @@ export async function saveDecision(
   if (next === before) return before;
   const isReady = next.status === "ready" && before.status !== "ready" && !leavesPool;
   // With offers, an order enters the pool after them.
-  const entersPool = deps.offersOrders ? transition?.type === "order.pooled" : isReady;
+  const entersPool = isReady
+    ? !(await isOfferedFirst(trx, next.partner.id, deps.offersOrders))
+    : transition?.type === "order.pooled";
   const messages = entersPool ? await withNearbyCouriers(deps, trx, before, decision) : decision.messages;
   const rows = transition ? outbox.rowsFor(trx.committed, messages) : "[]";
   if (!(await saveOrder(trx, before, decision, rows))) {

@@ -1,4 +1,5 @@
 import type { Logger } from "../../../lib/logger.ts";
+import { inBatches } from "../../../lib/messaging/runner.ts";
 import type { Transaction } from "../../../lib/sql/database.ts";
 import type { OfferCounts, OrdersDependencies } from "../dependencies.ts";
 import type { Order } from "../domain/order-model.ts";
@@ -6,8 +7,11 @@ import { expireOffer, OFFERS_MAX, offer, openToPool } from "../domain/order-offe
 import {
   bestCouriers,
   dueOffers,
+  hasOffers,
+  isOfferedFirst,
   lockCourier,
   lockDueOffer,
+  markPooled,
   postponeOffer,
 } from "../store/offers.repository.ts";
 import { loadOrder, saveDecision } from "../store/unit-of-work.ts";
@@ -34,10 +38,13 @@ export async function makeOffers(
   logger: Pick<Logger, "error">,
   stopping?: AbortSignal,
 ): Promise<void> {
+  const { db } = deps.postgres;
+  if (!(await hasOffers(db, deps.offersOrders))) return;
+  await inBatches(BATCH, () => markPooled(db, deps.offersOrders, BATCH), stopping);
   let made: number;
   do {
     made = 0;
-    const ids = await dueOffers(deps.postgres.db, BATCH);
+    const ids = await dueOffers(db, BATCH);
     for (const id of ids) {
       if (stopping?.aborted) return;
       try {
@@ -46,7 +53,7 @@ export async function makeOffers(
         // Another process has offered the courier another order at the same moment: the next run finds the next courier.
         if ((error as { code?: string }).code === UNIQUE_VIOLATION) continue;
         logger.error(`order ${id}: cannot be offered:`, String(error));
-        await postponeOffer(deps.postgres.db, id, RETRY_MS);
+        await postponeOffer(db, id, RETRY_MS);
       }
     }
     // An order that was skipped stays due: only a pass that made all its offers is followed by the next one at once.
@@ -61,7 +68,8 @@ function makeOffer(deps: Deps, id: string): Promise<boolean> {
     await inOrderTrace(traceparent, "offer", async () => {
       const ended = await saveDecision(deps, trx, order, expireOffer(order, nowMs));
       if (ended !== order) count(deps, trx, "expired");
-      const courierId = await nextCourier(deps, trx, ended);
+      const isOffered = await isOfferedFirst(trx, order.partner.id, deps.offersOrders);
+      const courierId = isOffered ? await nextCourier(deps, trx, ended) : undefined;
       if (!courierId) count(deps, trx, "pooled");
       await saveDecision(
         deps,

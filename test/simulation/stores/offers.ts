@@ -50,3 +50,8 @@ function isDue(view: View, { status, pooledAt, offerUntil }: OrderRecord): boole
   const isOver = offerUntil === undefined || Date.parse(offerUntil) <= view.nowMs;
   return status === "ready" && pooledAt === undefined && isOver;
 }
+
+/** No partner has a setting of its own. */
+export const isOfferedFirst: typeof real.isOfferedFirst = async (_db, _partnerId, byDefault) => byDefault;
+export const hasOffers: typeof real.hasOffers = async (_db, byDefault) => byDefault;
+export const markPooled: typeof real.markPooled = async () => 0;
