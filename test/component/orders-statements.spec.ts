@@ -464,7 +464,7 @@ describe("a courier's duty", () => {
     const sent = await statementsOf(/^UPDATE couriers/, () =>
       endForgottenDuties(
         {
-          postgres: { transact: (work) => db.transaction(work) } as Postgres,
+          postgres: { db } as unknown as Postgres,
           outbox: { add: async () => undefined } as never,
         },
         stopping,

@@ -65,7 +65,7 @@ async function appendAll(
 ): Promise<ReadonlySet<string>> {
   const ids = pending.map(({ _id }) => _id);
   let position = 0;
-  const known = await postgres.transact(async (trx) => {
+  const known = await postgres.db.transaction(async (trx) => {
     await lockLog(trx);
     const known = await loggedMessages(trx, ids);
     const fresh = [...new Map(pending.map((one) => [one._id, one])).values()].filter(

@@ -12,7 +12,7 @@ export async function endForgottenDuties(
 ): Promise<void> {
   let ended: number;
   do {
-    ended = await postgres.transact(async (trx) => {
+    ended = await postgres.db.transaction(async (trx) => {
       const couriers = await endSilentDuties(trx, SILENT_DUTY_MS, BATCH);
       await outbox.add(
         trx,
