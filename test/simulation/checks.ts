@@ -2,7 +2,7 @@ import type { Message, MessageData } from "../../contracts/messages.ts";
 import type { Order } from "../../services/orders/domain/order-model.ts";
 import type { World } from "./engine.ts";
 import type { InboxRecord } from "./stores/inbox.ts";
-import type { OrderRecord } from "./stores/orders.ts";
+import type { OrderRecord, TransitionRecord } from "./stores/orders.ts";
 import type { OutboxRecord } from "./stores/outbox.ts";
 import type { OfferRecord, ReservedLine } from "./stores/reservations.ts";
 import type { Change } from "./view.ts";
@@ -48,7 +48,11 @@ export class Checks {
     for (const { table, key, before, after } of changes) {
       const where = `${kind}.${table}`;
       if (where === "orders.orders")
-        this.#order(before as OrderRecord | undefined, after as unknown as OrderRecord);
+        this.#order(
+          before as OrderRecord | undefined,
+          after as unknown as OrderRecord,
+          stepsIn(changes, key),
+        );
       if (where === "orders.refunds" && before) this.#refund(key, before, after);
       if (where === "partners.outbox" && !before) this.#notice((after as unknown as OutboxRecord).message);
       if (table === "effects") this.#effect(after as { group: string; messageId: string });
@@ -63,7 +67,8 @@ export class Checks {
     for (const productId of touched) this.#stock(productId, changes);
   }
 
-  #order(before: OrderRecord | undefined, after: OrderRecord): void {
+  /** @param steps the types of the moves in the commit */
+  #order(before: OrderRecord | undefined, after: OrderRecord, steps: readonly string[]): void {
     const name = `order ${after.id}`;
     const { version, status, delivererId } = after;
     const known = this.history.get(after.id) ?? [];
@@ -72,7 +77,7 @@ export class Checks {
     known.push({ version, status, ...(delivererId && { delivererId }) });
     this.#world.say(`${name} is ${status}, version ${version}`);
     this.#acceptance(before, after);
-    this.#offer(before, after);
+    this.#offer(before, after, steps);
     // One commit may make two moves (an operator's reassignment); each is in the history.
     if (before && version <= before.version)
       this.#world.violated(`${name}: version ${before.version} to ${version}`);
@@ -109,8 +114,27 @@ export class Checks {
     if ((data as MessageData<"partner.notified">).outcome !== "held_up") this.#notified.add(subject);
   }
 
-  /** A courier has one offer at a time, only ready orders are offered, and no courier gets one order twice. */
-  #offer(before: OrderRecord | undefined, { id, status, offeredTo, offersTried = [] }: OrderRecord): void {
+  /**
+   * A courier has one offer at a time, only ready orders are offered, and no courier gets one order twice. During the time of
+   * an offer only its courier takes the order, or an operator gives it away; it ends early only if the courier declines.
+   */
+  #offer(before: OrderRecord | undefined, after: OrderRecord, steps: readonly string[]): void {
+    const { id, status, offeredTo, offersTried = [] } = after;
+    const isReady = before?.status === "ready" && status === "ready";
+    const lasts = Date.parse(before?.offerUntil ?? "") > Date.parse(after.updatedAt);
+    if (isReady && before.offeredTo && before.offeredTo !== offeredTo) {
+      if (lasts && !steps.includes("order.offer_declined"))
+        this.#world.violated(`the offer of order ${id} to ${before.offeredTo} ended before its time`);
+    }
+    if (before?.status === "ready" && before.offeredTo && status === "delivering" && lasts) {
+      const { delivererId, lastActor } = after;
+      if (delivererId !== before.offeredTo && lastActor === delivererId)
+        this.#world.violated(`${delivererId} took order ${id}, which was offered to ${before.offeredTo}`);
+    }
+    // In the pool they may take it.
+    const tried = isReady && !after.pooledAt ? (before.offersTried ?? []) : [];
+    if (tried.some((courierId, place) => offersTried[place] !== courierId))
+      this.#world.violated(`order ${id} has lost the couriers who were offered it`);
     if (before?.offeredTo && before.offeredTo !== offeredTo) this.#offeredOrders.delete(before.offeredTo);
     if (new Set(offersTried).size !== offersTried.length)
       this.#world.violated(`order ${id} was offered twice`);
@@ -181,4 +205,12 @@ function reaches(from: string, to: string, moves: number): boolean {
   if (moves <= 0) return false;
   const next = LEGAL[from] ?? [];
   return next.includes(to) || next.some((between) => reaches(between, to, Math.min(moves, 3) - 1));
+}
+
+/** The types of an order's moves in one commit. */
+function stepsIn(changes: readonly Change[], orderId: string): string[] {
+  return changes.flatMap(({ table, after }) => {
+    const line = after as unknown as TransitionRecord | undefined;
+    return table === "order_transitions" && line?.orderId === orderId ? [line.type] : [];
+  });
 }

@@ -85,7 +85,7 @@ export class Cluster {
   /** Pushes as the outside saw them, by message. */
   readonly pushed = new Map<string, number>();
   /** The platform of half of the seeds has ASSIGNMENT=offer. */
-  readonly #offersOrders: boolean;
+  readonly offersOrders: boolean;
   /** Requests from outside that have no answer yet. */
   unanswered = 0;
 
@@ -95,7 +95,7 @@ export class Cluster {
     this.stream = new Stream(world, GROUPS);
     this.bank = new SimulatedBank(world, report);
     this.checks = new Checks(world);
-    this.#offersOrders = world.seed % 2 === 0;
+    this.offersOrders = world.seed % 2 === 0;
     const server = (kind: Kind) => new Server(world, kind, (changes) => this.checks.committed(kind, changes));
     this.servers = {
       orders: server("orders"),
@@ -136,7 +136,7 @@ export class Cluster {
       checkouts: checkoutGate(base.clock),
       orderConnections: keyedLimit({ atOnce: 2, waitMs: 300 }),
       deliveryTokens: HANDOVER,
-      offersOrders: this.#offersOrders,
+      offersOrders: this.offersOrders,
       offerMs: 30_000,
       offerCounts: { accepted: 0, declined: 0, expired: 0, pooled: 0 },
       courierOrdersMax: 1_000,

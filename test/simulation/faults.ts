@@ -22,6 +22,10 @@ export const plantable = [
   "paid orders are not polled",
   /** The time to accept an order runs while its partner was not notified. */
   "acceptance counts from the payment",
+  /** A courier may have several offers at once. */
+  "two offers for a courier",
+  /** The pool gives away an order that is offered to a courier. */
+  "offered orders are free",
 ] as const;
 
 export type Fault = (typeof plantable)[number];

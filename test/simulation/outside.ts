@@ -205,8 +205,12 @@ export class Outside {
     const { random } = this.#world;
     const orders = this.#cluster.servers.orders.all<OrderRecord>("orders");
     const ready = orders.filter(({ status }) => status === "ready");
-    if (ready.length > 0) {
-      const { id } = random.pick(ready);
+    // With offers, couriers see an order when it is offered or in the pool.
+    const seen = this.#cluster.offersOrders
+      ? ready.filter(({ offeredTo, pooledAt }) => offeredTo !== undefined || pooledAt !== undefined)
+      : ready;
+    if (seen.length > 0) {
+      const { id } = random.pick(seen);
       for (const courier of this.#couriers) this.#later([0, 50], () => this.#assigns(id, courier));
     }
     const [offered] = ready.filter(({ offeredTo }) => offeredTo !== undefined);

@@ -22,7 +22,15 @@ export function unrest(cluster: Cluster): string | undefined {
   }
   const open = refunds(cluster).filter(({ state }) => state !== "completed" && state !== "failed");
   if (open.length > 0) return `${open.length} refunds are open`;
+  const waiting = cluster.offersOrders ? orders(cluster).filter((order) => awaitsOffer(order, cluster)) : [];
+  if (waiting.length > 0) return `${waiting.length} ready orders wait for an offer`;
   return undefined;
+}
+
+/** Whether a ready order is offered to no courier and not in the pool. */
+function awaitsOffer({ status, pooledAt, offerUntil }: OrderRecord, { servers }: Cluster): boolean {
+  const isOver = offerUntil === undefined || Date.parse(offerUntil) <= servers.orders.nowMs();
+  return status === "ready" && pooledAt === undefined && isOver;
 }
 
 /** Orders that have not ended and have no alert. */

@@ -43,6 +43,7 @@ export const lockCourier: typeof real.lockCourier = (trx, id) =>
   statement(trx, (view) => view.lockedNow("couriers", id) !== undefined && !hasOffer(view, id));
 
 function hasOffer(view: View, courierId: string): boolean {
+  if (view.world.faults.has("two offers for a courier")) return false;
   return view.all<OrderRecord>("orders").some(([, { offeredTo }]) => offeredTo === courierId);
 }
 

@@ -153,6 +153,7 @@ export function loadedOf(view: View, found: OrderRecord): real.LoadedOrder {
     .filter(([, { orderId, outcome }]) => orderId === found.id && outcome !== "unmatched")
     .sort(([, a], [, b]) => (a.id < b.id ? -1 : 1))
     .map(([, { paymentId, amountMinor, refundMinor }]) => ({ paymentId, amountMinor, refundMinor }));
+  if (view.world.faults.has("offered orders are free")) delete order.offerUntil;
   return { order: { ...order, receipts }, nowMs: view.clockMs, ...(traceparent && { traceparent }) };
 }
 
