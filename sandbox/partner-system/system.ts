@@ -138,6 +138,7 @@ export function partnerSystem({
     if (seen.has(id)) return; // a repeat
     add(seen, id, IDS_MAX);
     if (type === "order.paid") {
+      if (tickets.has(data.order_id)) return;
       const ticket = ticketOf(partnerId, data as PaidOrder);
       if (tickets.size >= ORDERS_MAX) tickets.delete(tickets.keys().next().value as string);
       tickets.set(ticket.orderId, ticket);

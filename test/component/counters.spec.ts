@@ -46,6 +46,9 @@ const BOUNDED: Record<DatabaseName, Record<string, string>> = {
   },
   identity: {
     "allowances.used": "what one window of a limit allows",
+    "export_pages.number": "the pages of one user's data",
+    "exports.failures": WAITS,
+    "exports.pages": "the pages of one user's data",
     "inbox.attempts": WAITS,
     "keycloak_sessions.generation": OWN_WRITES,
     "outbox.attempts": WAITS,

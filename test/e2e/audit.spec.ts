@@ -126,6 +126,7 @@ describe("the audit log", () => {
     const hours = { time_zone: "Europe/Berlin", spans: [{ weekday: 1, from_minute: 0, until_minute: 1440 }] };
     await act(`PUT ${at}/hours`, `${here}/hours`, hours);
     await act(`PUT ${at}/busy`, `${here}/busy`, {});
+    await act(`PUT ${at}/assignment`, `${here}/assignment`, { assignment: "pool" });
     const product = { title: `Soup ${mark}`, price: PRICE, stock: 5 };
     const { product_id } = await act<{ product_id: string }>(
       `POST ${at}/products`,

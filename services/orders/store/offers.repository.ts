@@ -99,11 +99,17 @@ export async function offeredFirst(db: Db, byDefault: boolean): Promise<string> 
   return others?.any ? offeredByPartner(byDefault) : String(byDefault);
 }
 
-/** With a subquery for each order, PostgreSQL would read and sort the whole pool. */
+/**
+ * With a subquery for each order, PostgreSQL would read and sort the whole pool. Without CASE it would expect that nearly all
+ * orders are those of such partners, and sort the pool too; of a test for NULL it expects that few are.
+ */
 function offeredByPartner(byDefault: boolean): string {
   const others = (assignment: Assignment) =>
     `ARRAY(SELECT a.partner_id FROM partner_assignments a WHERE a.assignment = '${assignment}')`;
-  return byDefault ? `o.partner_id <> ALL (${others("pool")})` : `o.partner_id = ANY (${others("offer")})`;
+  const isOffered = byDefault
+    ? `o.partner_id <> ALL (${others("pool")})`
+    : `o.partner_id = ANY (${others("offer")})`;
+  return `(CASE WHEN ${isOffered} THEN NULL ELSE 1 END) IS NULL`;
 }
 
 export async function findAssignment(db: Db, partnerId: string): Promise<Assignment | undefined> {
