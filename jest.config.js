@@ -1,13 +1,20 @@
+const alone = [
+  ...["launcher", "commands", "repl", "readme", "client-package"].map(
+    (name) => `<rootDir>/test/e2e/${name}.spec.ts`,
+  ),
+  ...["<rootDir>/test/packages/", "<rootDir>/test/tools/"],
+];
+
 /** Node runs the sources by stripping their types; jest does the same, so there is one compiler less to trust. */
 export default {
   testEnvironment: "<rootDir>/test/support/environment.js",
   testMatch: ["<rootDir>/test/**/*.spec.ts"],
   // Suites that need servers from outside npm, or that kill processes for half a minute, have runs of their own: npm
-  // run test:cluster, npm run test:faults. Starts and stops of npm start, and the tests of the tests' own tools, run
-  // alone: npm run test:timed.
+  // run test:cluster, npm run test:faults. Files that start many processes of their own (npm start, the console, the
+  // commands, programs of the documents, npm pack), and the tests of the tests' own tools, run alone: npm run test:timed.
   testPathIgnorePatterns: [
     ...["/node_modules/", "<rootDir>/test/cluster/", "<rootDir>/test/faults/"],
-    ...(process.env.TIMED ? [] : ["<rootDir>/test/e2e/launcher.spec.ts", "<rootDir>/test/tools/"]),
+    ...(process.env.TIMED ? [] : alone),
   ],
   extensionsToTreatAsEsm: [".ts"],
   transform: { "\\.ts$": "<rootDir>/test/support/strip-types.js" },

@@ -81,7 +81,7 @@ const waysOf = (calls: readonly Crossing[]) => {
 describe("calls between the cluster's processes", () => {
   it("use gRPC for actions in a proto file, and NATS for the others", async () => {
     const expected = {
-      "identity.signIn": "moleculer",
+      "identity.signIn": "grpc",
       "identity.register": "moleculer",
       "media.putAvatar": "moleculer",
       "notifications.list": "moleculer",
