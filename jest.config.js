@@ -22,6 +22,7 @@ export default {
   collectCoverageFrom: ["{services,mixins,packages,providers,contracts,lib,platform}/**/*.ts"],
   globalSetup: "<rootDir>/test/support/global-setup.ts",
   globalTeardown: "<rootDir>/test/support/global-teardown.ts",
+  testSequencer: "<rootDir>/test/support/sequencer.js",
   // Two more than the cores of a small machine: much of a test is waiting for a server.
   maxWorkers: 4,
   // A worker without open handles needs more than jest's default of half a second to exit on a busy machine.
