@@ -1,5 +1,6 @@
 import { newId } from "../../lib/ids.ts";
 import type { Client } from "../e2e/client.ts";
+import { kitchen, pickup } from "../e2e/kitchen.ts";
 import { strayBank } from "../e2e/stray-bank.ts";
 import {
   atCheckout,
@@ -10,6 +11,7 @@ import {
   order,
   orderWhen,
   PASSWORD,
+  readyOrder,
   signIn,
 } from "../e2e/world.ts";
 import { eventually } from "../support/eventually.ts";
@@ -65,6 +67,7 @@ export async function lives(api: Client, { people, shop, ids }: FuzzWorld): Prom
   await api.ok(`POST /orders/${order}/pickup`, { ...deliverer, key: newId(), body: { code: number } });
   await api.ok("PUT /deliveries/duty", { ...deliverer, body: { on_duty: true } });
   await api.ok("POST /deliveries/position", { ...deliverer, body: { latitude: 52.52, longitude: 13.405 } });
+  await declinedOffer(api, people);
   const { pin, tracking_token } = await api.ok<{ pin: string; tracking_token: string }>(
     `GET /orders/${order}`,
     me,
@@ -94,6 +97,21 @@ export async function lives(api: Client, { people, shop, ids }: FuzzWorld): Prom
     key: newId(),
     body: { reason: "Nobody at home, twice." },
   });
+}
+
+/** An order that is offered to the courier on duty, who declines. */
+async function declinedOffer(api: Client, { customer: me, deliverer, admin }: FuzzWorld["people"]) {
+  const own = await kitchen(api, admin.token);
+  await api.ok(`PUT /partners/${own.partnerId}/assignment`, { ...admin, body: { assignment: "offer" } });
+  const { position } = pickup;
+  await api.ok("PUT /deliveries/duty", { ...deliverer, body: { on_duty: true, position } });
+  const { order_id } = await readyOrder(api, me, own);
+  await eventually(async () => {
+    const { items } = await api.ok<{ items: { order_id: string }[] }>("GET /deliveries/offers", deliverer);
+    if (!items.some((offer) => offer.order_id === order_id)) throw new Error("it is not offered yet");
+  });
+  await api.ok(`POST /orders/${order_id}/decline`, { ...deliverer, key: newId() });
+  await own.close();
 }
 
 /** A user whom an operator suspends, restores and gives another role, and orders that end by hand. */
