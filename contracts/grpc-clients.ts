@@ -71,7 +71,7 @@ export const grpcClient = object({
 });
 export type GrpcClient = Infer<typeof grpcClient>;
 
-/** What a node has to know of an active client. The key itself is stored nowhere. */
+/** The data of an active client for a node. The key itself is stored nowhere. */
 export const grpcClientKey = object({
   id: uuid,
   ...fields,

@@ -36,7 +36,7 @@ export type DiagnosisCause = Infer<typeof diagnosisCause>;
 export const diagnosisFinding = object({
   cause: diagnosisCause,
   sentence: text(700),
-  /** What an operator does next. */
+  /** The next act of an operator. */
   next: text(500),
   /** Lines of the form `name: value`. */
   evidence: listOf(text(300)),

@@ -237,7 +237,7 @@ const stuckFilter = object({
   city: optional(text(100)),
   /** Stuck since this time or longer. */
   before: optional(time),
-  /** What the groups count by. Default: cause. */
+  /** The groups count by this. Default: cause. */
   by: optional(oneOf("cause", "partner", "city")),
 });
 

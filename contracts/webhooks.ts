@@ -19,7 +19,7 @@ import {
 import { orderNumber } from "./shared.ts";
 
 /**
- * What the platform and the systems of partners and banks send each other, in the names of the wire. From here come the
+ * The messages between the platform and the systems of partners and banks, in the names of the wire. From here come the
  * section `webhooks` and the bodies of callbacks in the OpenAPI document, the check of partners' callbacks, and the types
  * of what is sent. docs/partners.md and docs/banks.md explain it.
  */

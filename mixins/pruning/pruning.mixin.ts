@@ -27,7 +27,7 @@ export interface Before {
 export interface Retention {
   /** The table or collection, as docs/operating.md lists it. */
   store: string;
-  /** What of the rows is erased, if the rows stay. */
+  /** The part of the rows that is erased, if the rows stay. */
   part?: string;
   keepDays: number;
   /** @returns the number of deleted or erased rows; less than `limit` when there are no more */

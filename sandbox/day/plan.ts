@@ -1,4 +1,4 @@
-/** What happens to an order of the day beside the usual course. */
+/** The unusual course of an order of the day. */
 export type Turn = "none" | "rejected" | "cancelled" | "released" | "delayed";
 
 export interface PlannedOrder {

@@ -127,7 +127,7 @@ export function identityService(options: IdentityDeps): ServiceSchema {
 
   return {
     name: "identity",
-    // What customers need while NATS is away; all other actions go over NATS.
+    // Customers need these actions while NATS is away; all other actions go over NATS.
     grpc: { proto: "waybill/identity/v1/identity.proto", service: "waybill.identity.v1.Identity" },
     mixins: [
       db.mixin,

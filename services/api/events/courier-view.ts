@@ -1,6 +1,6 @@
 import type { LogEntry } from "../../../contracts/streams.ts";
 
-/** What an entry of the log changes for one courier. An entry makes one event at most, so a resume repeats none. */
+/** The change of an entry of the log for one courier. An entry makes one event at most, so a resume repeats none. */
 export type CourierEvent =
   | { event: "mine"; data: NonNullable<LogEntry["move"]> }
   | { event: "appeared"; data: NonNullable<LogEntry["shown"]> & { version: number } }

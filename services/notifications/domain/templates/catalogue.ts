@@ -95,7 +95,7 @@ export interface Text {
 export type Template = Text;
 
 export interface BuiltInTemplate extends Template {
-  /** What happens next: the last paragraph of the mail. A push does not have it. */
+  /** The next step: the last paragraph of the mail. A push does not have it. */
   next?: string;
 }
 
@@ -120,7 +120,7 @@ export interface Language {
   texts: Record<TemplateEvent, BuiltInTemplate>;
   /** Why partner staff reject an order, each the beginning of a sentence. `other` has no text of its own. */
   rejections: Record<Exclude<RejectionReason, "other">, string>;
-  /** What a user is invited as. */
+  /** The role of the invitation in words. */
   roles: Record<InvitedRole, string>;
   mail: {
     greeting: (firstName: string | undefined) => string;
@@ -179,6 +179,6 @@ export interface Format {
   money(amount: Amount): string;
   /** The reason of a rejection by hand. */
   rejection(reason: RejectionReason): string | undefined;
-  /** What a user is invited as. Undefined for an unknown role. */
+  /** The role of the invitation in words. Undefined for an unknown role. */
   role(role: string): string | undefined;
 }

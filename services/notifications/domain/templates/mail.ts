@@ -27,7 +27,7 @@ export interface OrderDetails {
   total: Amount;
 }
 
-/** What a mail shows besides its text. Stored with deferred notifications, so it contains no PIN. */
+/** The parts of a mail besides its text. Stored with deferred notifications, so it contains no PIN. */
 export interface MailDetails {
   event: TemplateEvent;
   orderId?: string | undefined;
