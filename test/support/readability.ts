@@ -1,4 +1,4 @@
-/** What a reader can see of a page. */
+/** The visible state of a page. */
 export interface Readability {
   /** The number of elements with text. */
   texts: number;

@@ -72,7 +72,7 @@ export function streamClient(urls: readonly string[], tokenOf: () => Promise<str
       }
       let text = "";
       response.setEncoding("utf8").on("data", (chunk: string) => {
-        // What arrives on a connection that was given up does not count.
+        // Events of an abandoned connection do not count.
         if (current !== mine) return;
         const blocks = (text + chunk).split("\n\n");
         text = blocks.pop() as string;

@@ -177,7 +177,7 @@ function personalNotification(
   return person ? { ...outgoing, recipient: person } : outgoing;
 }
 
-/** What mails list of an order. */
+/** The details of an order that mails list. */
 function contentOf({ number, lines, fee, total }: OrderSnapshot): OrderDetails {
   return {
     ...{ number, fee, total },

@@ -90,7 +90,7 @@ export async function diagnose(
   });
 }
 
-/** What this database holds about the order. */
+/** The records of the order in this database. */
 async function recordsOf(db: Db, { id, bankId, status }: Order) {
   const [history, receipts, refunds, disputes, nowMs, contact, couriersOnDuty, position] = await Promise.all([
     listTransitions(db, id),

@@ -217,7 +217,7 @@ function deadlineFindings({ deadline }: Evidence): DiagnosisFinding[] {
   ];
 }
 
-/** What the order's state waits for. */
+/** The finding about the next event that the order's state needs. */
 function stateFinding(evidence: Evidence): DiagnosisFinding {
   const { order, deadline, nowMs } = evidence;
   const { partner } = order;
